@@ -1,0 +1,26 @@
+from .core.data.folders import Dataset, open_folder
+from .core.detector import Detector, fit, fit_steps, load
+from .core.methods.recipes import VAE, Autoencoder, Linear, Recipe
+from .core.report import Report, evaluate
+from .core.types import Inspection, Progress, Region, Sample
+from .ui.layers import add_to_viewer
+
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "Dataset",
+    "Detector",
+    "Inspection",
+    "Linear",
+    "Progress",
+    "Recipe",
+    "Region",
+    "Report",
+    "Sample",
+    "add_to_viewer",
+    "evaluate",
+    "fit",
+    "fit_steps",
+    "load",
+    "open_folder",
+]

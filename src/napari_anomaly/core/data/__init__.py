@@ -1,0 +1,1 @@
+"""Folders and image files in, datasets and splits out; masks; synthetic images."""

@@ -1,0 +1,1 @@
+"""One file per family of methods; their knobs stand in recipes.py."""

@@ -1,0 +1,1 @@
+"""Networks in JAX: convolutions, blocks, losses and the one training loop."""
