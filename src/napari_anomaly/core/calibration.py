@@ -54,8 +54,8 @@ class Calibration:
     https://doi.org/10.1214/aoms/1177731788
     """
 
-    scores: Scores
-    peaks: Scores
+    scores: Float[np.ndarray, "..."]  # one axis: checked below, in words a user can read
+    peaks: Float[np.ndarray, "..."]
     false_alarm: float
     review: float | None = None
 
