@@ -1,0 +1,189 @@
+"""Inspections become layers that lie exactly on the layer they came from."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from skimage.segmentation import relabel_sequential
+
+from ..core.types import Inspection
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+KEY = "napari_anomaly"
+"""Where a layer's metadata holds what this package knows about it."""
+
+
+def add_to_viewer(
+    viewer: "ViewerModel",
+    inspection: Inspection | Sequence[Inspection],
+    *,
+    source: "Image | None" = None,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    reconstruction: bool = True,
+) -> "list[Layer]":
+    """Show one inspection, or those of a whole stack, as layers.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or napari.components.ViewerModel
+    inspection : Inspection or sequence of Inspection
+        A sequence, in C order of the leading axes, becomes stacks ``(n, y, x)``; all must have one shape.
+    source : napari.layers.Image, optional
+        The inspected layer. Scale, translate, rotate, shear, affine, units and axis labels are taken
+        from it, and its leading axes give a stack its shape.
+    name : str, optional
+        Start of the new layers' names; the source's name, or ``"inspection"``.
+    metadata : mapping, optional
+        Added to the layers' ``metadata``; ``sample`` (or ``samples`` for a stack) names the images.
+    reconstruction : bool
+        Whether the reconstruction, hidden at first, is added too.
+
+    Returns
+    -------
+    list of Layer
+        Reconstruction, anomaly map and anomaly regions. Existing layers are never touched: napari
+        numbers a name that is taken.
+    """
+    stacked = not isinstance(inspection, Inspection)
+    results = [inspection] if isinstance(inspection, Inspection) else list(inspection)
+    shape = _leading_shape(results, source) if stacked else ()
+    base = name or (source.name if source is not None else "inspection")
+    about = {**(metadata or {}), KEY: _numbers(results, stacked)}
+    place = _place(source, len(shape) + 2)
+
+    added: list[Layer] = []
+    if reconstruction:
+        pixels = _stack([r.reconstruction for r in results], shape)
+        added.append(
+            viewer.add_image(
+                pixels,
+                rgb=results[0].reconstruction.ndim == 3,
+                name=f"{base} reconstruction",
+                contrast_limits=(0, 1),
+                visible=False,
+                metadata=about,
+                **place,
+            )
+        )
+    added.append(
+        viewer.add_image(
+            _stack([r.anomaly_map for r in results], shape),
+            name=f"{base} anomaly map",
+            colormap="inferno",
+            blending="additive",
+            contrast_limits=_limits(results),
+            metadata=about,
+            **place,
+        )
+    )
+    labels, features = _regions(results)
+    regions = viewer.add_labels(
+        _stack(labels, shape),
+        name=f"{base} anomaly regions",
+        features=features,
+        metadata=about,
+        **place,
+    )
+    regions.contour = 2
+    added.append(regions)
+    if not stacked:
+        viewer.status = f"{base}: {in_words(results[0])}"
+    return added
+
+
+def in_words(inspection: Inspection) -> str:
+    """Say what one inspection found: ``fail, score 7.31 (limit 5.02), p = 0.0227, 2 regions``."""
+    count = len(inspection.regions)
+    return (
+        f"{inspection.verdict}, score {inspection.score:.3g} (limit {inspection.threshold:.3g}), "
+        f"p = {inspection.p_value:.3g}, {count} region{'' if count == 1 else 's'}"
+    )
+
+
+def slices(layer: "Image") -> list[np.ndarray]:
+    """List the images of a layer, ``(y, x)`` or ``(y, x, c)``, in C order of its leading axes; lazy stays lazy."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    pixel_axes = 3 if layer.rgb else 2
+    leading = tuple(data.shape[: data.ndim - pixel_axes])
+    return [data[index] for index in np.ndindex(leading)] if leading else [data]
+
+
+def _leading_shape(results: Sequence[Inspection], source: "Image | None") -> tuple[int, ...]:
+    shape = (len(results),)
+    if source is None or source.ndim <= 2:
+        return shape
+    data = source.data[0] if source.multiscale else source.data
+    leading = tuple(data.shape[: source.ndim - 2])
+    return leading if np.prod(leading) == len(results) else shape
+
+
+def _stack(images: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    return np.stack(images).reshape(*shape, *images[0].shape)
+
+
+def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
+    """Tie the colours to the detector, not to the image, so that normal images stay dark."""
+    top = 2 * results[0].map_threshold
+    if np.isfinite(top) and top > 0:
+        return 0.0, float(top)
+    return 0.0, float(max(np.max([r.anomaly_map.max() for r in results]), 1e-6))
+
+
+def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
+    columns = {
+        "score": [r.score for r in results],
+        "p_value": [r.p_value for r in results],
+        "verdict": [r.verdict for r in results],
+        "regions": [len(r.regions) for r in results],
+    }
+    limits = {"threshold": results[0].threshold, "map_threshold": results[0].map_threshold}
+    return {**(columns if stacked else {key: row[0] for key, row in columns.items()}), **limits}
+
+
+def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
+    """Number the regions 1..N over all images: napari's features table takes row k for label k."""
+    import pandas as pd  # comes with napari
+
+    labels: list[np.ndarray] = []
+    rows: list[dict[str, Any]] = [{"index": 0, "image": -1}]
+    for number, result in enumerate(results):
+        renumbered, forward, _ = relabel_sequential(result.labels, offset=len(rows))
+        labels.append(renumbered.astype(np.int32))
+        for region in sorted(result.regions, key=lambda r: r.label):
+            rows.append(
+                {
+                    "index": int(forward[region.label]),
+                    "image": number,
+                    "area": region.area,
+                    "max_score": region.max_score,
+                    "mean_score": region.mean_score,
+                    "p_value": region.p_value,
+                }
+            )
+    columns = ["index", "image", "area", "max_score", "mean_score", "p_value"]
+    return labels, pd.DataFrame(rows, columns=columns)
+
+
+def _place(source: "Image | None", ndim: int) -> dict[str, Any]:
+    """Take over where a source lies; of its trailing axes where the result has fewer."""
+    if source is None:
+        return {}
+    if source.ndim < ndim:
+        raise ValueError(f"{source.name!r} has {source.ndim} axes, the inspections have {ndim}")
+    last = slice(source.ndim - ndim, None)
+    shear = np.eye(source.ndim)
+    shear[np.triu_indices(source.ndim, 1)] = source.shear
+    return {
+        "scale": np.asarray(source.scale)[last],
+        "translate": np.asarray(source.translate)[last],
+        "rotate": np.asarray(source.rotate)[last, last],
+        "shear": shear[last, last][np.triu_indices(ndim, 1)],
+        "affine": np.asarray(source.affine.affine_matrix)[last, last],
+        "units": tuple(source.units)[last],
+        "axis_labels": tuple(source.axis_labels)[last],
+    }

@@ -1,0 +1,18 @@
+"""Window tests run where a window can be made; everything else needs no screen."""
+
+import os
+import sys
+
+import pytest
+
+if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+pytest.importorskip("napari")
+
+
+@pytest.fixture
+def needs_screen():
+    """Skip where napari's canvas cannot draw: images need OpenGL, which Qt's offscreen platform lacks."""
+    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
+        pytest.skip("no screen: napari's canvas needs OpenGL")
