@@ -1,0 +1,77 @@
+"""One file, no pickle: safetensors with a JSON header in its metadata."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from napari_anomaly.core.data.files import write_atomically
+from napari_anomaly.core.errors import CheckpointError
+
+FORMAT = 1
+_KEY = "napari_anomaly"
+_LARGEST_HEADER = 10_000_000  # characters: a recipe has a few thousand
+
+
+def write(
+    path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write arrays and a JSON-ready header atomically.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What the file is: ``"detector"`` or ``"training state"``; reading asks for it.
+    header : mapping
+        JSON-ready.
+    arrays : mapping of str to array
+    """
+    text = json.dumps({"format": FORMAT, "kind": kind, **header}, allow_nan=False)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, safetensors.numpy.save(contiguous, {_KEY: text}))
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read header and arrays.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the file and what is wrong: missing, damaged, not ours, of another kind or version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected a {kind} written by napari-anomaly")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(_KEY, "")
+            header = _header_of(path, kind, text)
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: damaged or not a {kind} ({error}); expected a complete file written by napari-anomaly. "
+            "Copy it again or fit anew."
+        ) from error
+
+
+def _header_of(path: Path, kind: str, text: str) -> dict[str, Any]:
+    if not text or len(text) > _LARGEST_HEADER:
+        raise CheckpointError(
+            f"{path}: a safetensors file without our header; expected a {kind} written by napari-anomaly"
+        )
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: the header is not JSON ({error}); the file is damaged") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else type(header).__name__
+        raise CheckpointError(
+            f"{path}: found format version {found!r}; this version reads {FORMAT}. Update napari-anomaly or fit anew."
+        )
+    if header.get("kind") != kind:
+        raise CheckpointError(f"{path}: found a {header.get('kind')!r}; expected a {kind}")
+    return header

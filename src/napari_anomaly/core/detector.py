@@ -1,0 +1,448 @@
+"""Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from napari_anomaly.core import checkpoint
+from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
+from napari_anomaly.core.data.folders import Dataset, open_folder, read_samples
+from napari_anomaly.core.data.split import split
+from napari_anomaly.core.errors import AnomalyError, CalibrationError, CheckpointError, ImageError
+from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.recipes import (
+    VAE,
+    Autoencoder,
+    Linear,
+    Recipe,
+    Residual,
+    from_plain,
+    recipe_of,
+    to_plain,
+)
+from napari_anomaly.core.preprocess import Pixels, Undo
+from napari_anomaly.core.regions import regions
+from napari_anomaly.core.residuals import blur, residual_map, stretch
+from napari_anomaly.core.standardise import Moments, Residuals, Standardisation
+from napari_anomaly.core.types import AnomalyMap, Image, Inspection, Progress, Sample
+
+Data = Dataset | str | PathLike[str] | Sequence[Image] | np.ndarray
+"""Normal images: a dataset, a folder, or arrays ``(y, x)`` or ``(y, x, c)``."""
+
+_USUAL_RATE = 0.01
+_COLOUR_LOOKS = 16  # images looked at to tell grey from colour
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a detector comes from."""
+
+    method: str
+    seed: int
+    version: str
+    device: str
+    n_train: int
+    n_calibration: int
+    fit_seconds: float
+    data: str
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a method shows of one image before anything is standardised."""
+
+    residuals: Residuals
+    reconstruction: Pixels
+    latent: float | None
+    undo: Undo
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A fitted method and everything needed to inspect an image. Immutable; made by :func:`fit`.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        As given, with what preprocessing learned filled in.
+    fitted : Fitted
+    standardisation : Standardisation
+    calibration : Calibration
+    provenance : Provenance
+    """
+
+    recipe: Recipe
+    fitted: Fitted
+    standardisation: Standardisation
+    calibration: Calibration
+    provenance: Provenance
+
+    def inspect(self, image: Image) -> Inspection:
+        """Find what does not belong in one image.
+
+        Parameters
+        ----------
+        image : array, ``(y, x)`` or ``(y, x, c)``
+            Integers by their dtype's range, floats in [0, 1], unless the recipe has a ``data_range``.
+
+        Returns
+        -------
+        Inspection
+            Everything on the image's own grid. Depends on this image alone.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used; the message says what was found and expected.
+        """
+        look = _look(self.recipe, self.fitted, image)
+        anomaly_map = _on_own_grid(self.standardisation.apply(look.residuals), look.undo)
+        score = _score(self.recipe, self.fitted, anomaly_map, look.latent)
+        labels, found = regions(
+            anomaly_map,
+            self.calibration.map_threshold,
+            self.calibration.map_p_value,
+            min_area=self.recipe.min_area,
+        )
+        reconstruction = np.clip(look.undo(look.reconstruction), 0, 1)
+        return Inspection(
+            reconstruction=reconstruction[..., 0] if reconstruction.shape[2] == 1 else reconstruction,
+            anomaly_map=anomaly_map,
+            score=score,
+            p_value=self.calibration.p_value(score),
+            verdict=self.calibration.verdict(score),
+            threshold=self.calibration.threshold,
+            map_threshold=self.calibration.map_threshold,
+            labels=labels,
+            regions=found,
+        )
+
+    def calibrate(
+        self,
+        normals: Data | None = None,
+        *,
+        false_alarm: float | None = None,
+        review: float | None = None,
+    ) -> "Detector":
+        """Return a detector with other thresholds.
+
+        Parameters
+        ----------
+        normals : Dataset, folder or arrays, optional
+            Normal images that were not trained on; map statistics and scores are taken anew from them.
+            None keeps those of the fit.
+        false_alarm : float, optional
+            Wanted share of normal images that fail; None: 0.01, or the smallest rate the normals support.
+        review : float, optional
+            Wanted share of normal images that are not passed outright.
+
+        Raises
+        ------
+        CalibrationError
+            If the normals are too few for the rate; names the number needed.
+        """
+        if normals is None:
+            old = self.calibration
+            rate = _rate(false_alarm, old.n)
+            return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
+        samples, read = _source(normals)
+        looks = [
+            _named(sample, lambda image=image: _look(self.recipe, self.fitted, image))
+            for sample, image in read(samples)
+        ]
+        provenance = replace(self.provenance, n_calibration=len(looks))
+        return _calibrated(self.recipe, self.fitted, looks, false_alarm, review, provenance)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write one ``.anomaly`` file (safetensors and JSON) atomically; an existing one is replaced."""
+        path = Path(path)
+        header = {
+            "recipe": to_plain(self.recipe),
+            "provenance": asdict(self.provenance),
+            "false_alarm": self.calibration.false_alarm,
+            "review": self.calibration.review,
+        }
+        groups = {
+            "method": self.fitted.arrays(),
+            "standardisation": self.standardisation.arrays(),
+            "calibration": {"scores": self.calibration.scores, "peaks": self.calibration.peaks},
+        }
+        arrays = {f"{g}/{name}": one for g, group in groups.items() for name, one in group.items()}
+        checkpoint.write(path, "detector", header, arrays)
+        return path
+
+
+def load(path: str | PathLike[str]) -> Detector:
+    """Read a detector written by :meth:`Detector.save`.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, of another version, or its arrays do not fit its recipe.
+    """
+    path = Path(path)
+    header, arrays = checkpoint.read(path, "detector")
+    groups: dict[str, dict[str, np.ndarray]] = {"method": {}, "standardisation": {}, "calibration": {}}
+    for name, array in arrays.items():
+        group, _, inner = name.partition("/")
+        groups.setdefault(group, {})[inner] = array
+    try:
+        recipe = from_plain(header["recipe"])
+        return Detector(
+            recipe,
+            recipe.method.implementation().restore(recipe.method, groups["method"]),
+            Standardisation(**groups["standardisation"]),
+            Calibration(
+                **groups["calibration"], false_alarm=header["false_alarm"], review=header["review"]
+            ),
+            TypeAdapter(Provenance).validate_python(header["provenance"]),
+        )
+    except (AnomalyError, ValidationError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the detector cannot be rebuilt: {error!s}. Copy the file again or fit anew."
+        ) from error
+
+
+def fit(data: Data, recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear", **choices: Any) -> Detector:
+    """Fit a detector to normal images, with a progress bar on standard error.
+
+    Takes the arguments of :func:`fit_steps`; blocks until done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    steps = fit_steps(data, recipe, **choices)
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        while True:
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                detector: Detector = end.value
+                return detector
+            loss = "" if now.loss is None else f"  loss {now.loss:.4g}"
+            bar.update(task, description=now.stage + loss, total=now.total, completed=now.step)
+
+
+def fit_steps(
+    data: Data,
+    recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear",
+    *,
+    seed: int = 0,
+    false_alarm: float | None = None,
+    calibration: float = 0.25,
+    group: str | None = None,
+    budget: float | None = None,
+    state_file: str | PathLike[str] | None = None,
+) -> Generator[Progress, None, Detector]:
+    """Fit a detector to normal images, step by step.
+
+    Parameters
+    ----------
+    data : Dataset, folder or arrays
+        Of a dataset only ``data.train`` is used; test images are never seen.
+    recipe : str, method knobs or Recipe
+        A name of ``RECIPES``, ``na.VAE(latent=64)``, or a whole recipe.
+    seed : int
+        Decides the split and everything random in training.
+    false_alarm : float, optional
+        Wanted share of normal images that fail; None: 0.01, or the smallest rate that the held-out normals support.
+    calibration : float
+        Share of the normals held out for standardisation and thresholds.
+    group : str, optional
+        Regular expression; images whose names share its first group (or whole match) stay on one side of the split.
+    budget : float, optional
+        Seconds after which training stops early; None: to the end of the recipe.
+    state_file : path, optional
+        Where an interrupted training leaves its state. If it exists, training continues from there, to the same
+        result as without the interruption; it is removed at the end.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    Detector
+
+    Raises
+    ------
+    DataError, ImageError
+        If the images cannot be used.
+    CalibrationError
+        If the held-out normals are too few for ``false_alarm``; before any training.
+    TrainingError
+        If the loss stops being finite.
+    """
+    began = time.monotonic()
+    recipe, name = recipe_of(recipe), recipe if isinstance(recipe, str) else recipe_of(recipe).method.name
+    samples, read = _source(data)
+    parts = split(samples, calibration=calibration, seed=seed, group=group)
+    _rate(false_alarm, len(parts.calibration))
+    recipe, images = yield from _read_training(recipe, parts.train, read)
+    fitted = yield from recipe.method.implementation().fit_steps(
+        recipe.method, images, seed=seed, budget=budget, state_file=state_file
+    )
+    looks: list[_Look] = []
+    for sample, image in read(parts.calibration):
+        looks.append(_named(sample, partial(_look, recipe, fitted, image)))
+        yield Progress("calibrating", len(looks), len(parts.calibration))
+    provenance = Provenance(
+        method=name,
+        seed=seed,
+        version=version("napari-anomaly"),
+        device=jax.devices()[0].device_kind,
+        n_train=len(images),
+        n_calibration=len(looks),
+        fit_seconds=time.monotonic() - began,
+        data=_name_of(data),
+    )
+    return _calibrated(recipe, fitted, looks, false_alarm, None, provenance)
+
+
+Reader = Any
+
+
+def _source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
+    """Samples, and a function from some of them to pairs of sample and image."""
+    if isinstance(data, (str, PathLike)):
+        data = open_folder(data)
+    if isinstance(data, Dataset):
+        return data.train, read_samples
+    images = {str(k): image for k, image in enumerate(data)}
+    samples = tuple(Sample(Path(name), f"image {name}") for name in images)
+
+    def read(some: Iterable[Sample]) -> Iterator[tuple[Sample, Image]]:
+        return ((one, np.asarray(images[str(one.path)])) for one in some)
+
+    return samples, read
+
+
+def _name_of(data: Data) -> str:
+    if isinstance(data, (str, PathLike)):
+        return Path(data).resolve().name
+    return data.root.name if isinstance(data, Dataset) else "arrays"
+
+
+def _rate(wanted: float | None, n: int) -> float:
+    """The wanted rate, checked against n normals; or the usual one, as far as n supports it."""
+    if wanted is None:
+        return max(_USUAL_RATE, smallest_rate(n))
+    if not 0 < wanted < 1:
+        raise CalibrationError(f"found the false-alarm rate {wanted}; expected a share between 0 and 1")
+    if wanted < smallest_rate(n):
+        raise CalibrationError(
+            f"found {n} held-out normal images; a false-alarm rate of {wanted:g} needs "
+            f"{normals_needed(wanted)}. Give more normal images, hold out a larger share, or accept {smallest_rate(n):.3g}."
+        )
+    return wanted
+
+
+def _named(sample: Sample, work: Any) -> Any:
+    """Do the work; an image's error tells the image's name."""
+    try:
+        return work()
+    except ImageError as error:
+        raise ImageError(f"{sample.name}: {error}") from error
+
+
+def _read_training(
+    recipe: Recipe, samples: Sequence[Sample], read: Reader
+) -> Generator[Progress, None, tuple[Recipe, np.ndarray]]:
+    """The recipe with what preprocessing learned, and the normalised images ``(n, y, x, c)``."""
+    looked_at = samples[:: max(1, len(samples) // _COLOUR_LOOKS)]
+    steps = recipe.preprocess.settle_colour(image for _, image in read(looked_at))
+    ready: list[Pixels] = []
+    for sample, image in read(samples):
+        ready.append(_named(sample, lambda image=image: steps.apply(image)[0]))
+        yield Progress("reading", len(ready), len(samples))
+    images = steps.stacked(ready)
+    normalise = steps.normalise.fit(images)
+    mean, std = normalise.moments()
+    images -= mean
+    images /= std
+    return replace(recipe, preprocess=replace(steps, normalise=normalise)), images
+
+
+@partial(jax.jit, static_argnames="residual")
+def _evidence(
+    fitted: Any, images: jax.Array, mean: jax.Array, std: jax.Array, residual: Residual
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Residual maps ``(n, s, y, x)``, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
+    normal = (images - mean) / std
+    pairs = fitted.pairs(normal)
+    maps = []
+    for image, reconstruction in pairs:
+        one = residual_map(
+            image * std + mean, reconstruction * std + mean, kind=residual.kind, colour=residual.colour
+        )
+        maps.append(stretch(one, images.shape[1:3]))
+    smooth = blur(jnp.stack(maps, axis=-1), residual.smooth)
+    return smooth.transpose(0, 3, 1, 2), pairs[0].reconstruction * std + mean, fitted.latent_score(normal)
+
+
+def _look(recipe: Recipe, fitted: Fitted, image: Image) -> _Look:
+    pixels, undo = recipe.preprocess.apply(image)
+    mean, std = recipe.preprocess.normalise.moments()
+    residuals, reconstruction, latent = _evidence(fitted, pixels[None], mean, std, recipe.residual)
+    return _Look(
+        np.asarray(residuals[0]),
+        np.asarray(reconstruction[0]),
+        None if latent is None else float(latent[0]),
+        undo,
+    )
+
+
+def _on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
+    return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
+
+
+def _score(recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: float | None) -> float:
+    return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
+
+
+def pooled(anomaly_map: AnomalyMap, kind: Literal["max", "top", "mean"]) -> float:
+    """One number from a ``(y, x)`` map: its highest value, the mean of its top 0.1 % of pixels, or its mean."""
+    if kind == "max":
+        return float(anomaly_map.max())
+    if kind == "mean":
+        return float(anomaly_map.mean(dtype=np.float64))
+    count = max(1, anomaly_map.size // 1000)
+    return float(np.partition(anomaly_map, -count, axis=None)[-count:].mean(dtype=np.float64))
+
+
+def _calibrated(
+    recipe: Recipe,
+    fitted: Fitted,
+    looks: Sequence[_Look],
+    false_alarm: float | None,
+    review: float | None,
+    provenance: Provenance,
+) -> Detector:
+    """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be."""
+    moments = Moments.none(looks[0].residuals.shape)
+    for look in looks:
+        moments = moments.add(look.residuals)
+    scores, peaks = [], []
+    for look in looks:
+        others = Standardisation.of(moments.without(look.residuals), recipe.standardise)
+        anomaly_map = _on_own_grid(others.apply(look.residuals), look.undo)
+        scores.append(_score(recipe, fitted, anomaly_map, look.latent))
+        peaks.append(float(anomaly_map.max()))
+    return Detector(
+        recipe,
+        fitted,
+        Standardisation.of(moments, recipe.standardise),
+        Calibration(np.array(scores), np.array(peaks), _rate(false_alarm, len(looks)), review),
+        provenance,
+    )

@@ -1,0 +1,61 @@
+"""What every fitted method offers to the rest of the house."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from napari_anomaly.core.errors import CheckpointError
+
+Images = Float[Array, "n y x c"]
+
+
+class Pair(NamedTuple):
+    """Images and what the method makes of them, on one grid, in the method's normalised intensities."""
+
+    image: Images
+    reconstruction: Images
+
+
+class Fitted(Protocol):
+    """A fitted method: a JAX pytree, so that scoring compiles once for all detectors of one shape."""
+
+    def pairs(self, images: Images) -> tuple[Pair, ...]:
+        """Reconstruct ``(n, y, x, c)`` images at each of the method's scales, finest first."""
+
+    def latent_score(self, images: Images) -> Float[Array, " n"] | None:
+        """Return what the latent alone says of each image, higher is stranger; None if the method does not use it."""
+
+    def image_score(self, pooled: float, latent: float | None) -> float:
+        """Return an image's score from its pooled map and its latent score."""
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Return all that was learned, by name, for the detector file."""
+
+
+def expect(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int | None, ...]]
+) -> Mapping[str, np.ndarray]:
+    """Return the named arrays of a detector file after checking their shapes; None stands for any length.
+
+    Raises
+    ------
+    CheckpointError
+        Naming what is missing, superfluous, of another shape or not float32.
+    """
+    if wrong := sorted(set(arrays) ^ set(shapes)):
+        raise CheckpointError(
+            f"found arrays {sorted(arrays)}; expected {sorted(shapes)} (differing: {wrong}). The file is damaged or "
+            "from another version."
+        )
+    for name, shape in shapes.items():
+        found = arrays[name]
+        fits = found.ndim == len(shape) and all(
+            want in (None, have) for want, have in zip(shape, found.shape, strict=True)
+        )
+        if not fits or found.dtype != np.float32 or not np.isfinite(found).all():
+            raise CheckpointError(
+                f"found {name} with shape {found.shape} and dtype {found.dtype}; expected shape {shape}, finite float32"
+            )
+    return arrays

@@ -1,0 +1,206 @@
+"""Linear autoencoders in closed form: principal components of patches, or of whole images.
+
+Reconstructing every patch from its components and averaging the overlaps is one linear filter: the mean over the
+components of their autocorrelations, plus a constant. Scoring is that one convolution per scale.
+"""
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+from scipy.signal import correlate
+
+from napari_anomaly.core.errors import TrainingError
+from napari_anomaly.core.types import Progress
+from napari_anomaly.core.methods.fitted import Images, Pair, expect
+from napari_anomaly.core.methods.recipes import Linear
+
+_CHUNK = 16  # images whose patches are held at once
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["filters", "offsets"], meta_fields=["scales", "patch"]
+)
+@dataclasses.dataclass(frozen=True)
+class PatchPCA:
+    """Fitted patch components: per scale a filter ``(2p-1, 2p-1, c, c)`` and an offset ``(c,)``."""
+
+    filters: tuple[Float[Array, "ky kx c c"], ...]
+    offsets: tuple[Float[Array, " c"], ...]
+    scales: tuple[int, ...]
+    patch: int
+
+    def pairs(self, images: Images) -> tuple[Pair, ...]:
+        """Reconstruct at each scale."""
+        return tuple(
+            Pair(small, _filtered(small, kernel, offset, self.patch))
+            for scale, kernel, offset in zip(self.scales, self.filters, self.offsets, strict=True)
+            for small in [shrink(images, scale)]
+        )
+
+    def latent_score(self, images: Images) -> None:
+        """Return None: the components are not scored."""
+
+    def image_score(self, pooled: float, latent: float | None) -> float:
+        """Return the pooled map alone."""
+        return pooled
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Return filters and offsets by scale."""
+        named = {f"filter.{s}": np.asarray(k) for s, k in zip(self.scales, self.filters, strict=True)}
+        return named | {
+            f"offset.{s}": np.asarray(b) for s, b in zip(self.scales, self.offsets, strict=True)
+        }
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["mean", "components"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class ImagePCA:
+    """Fitted whole-image components: ``mean`` ``(y, x, c)`` and orthonormal ``components`` ``(k, y, x, c)``."""
+
+    mean: Float[Array, "y x c"]
+    components: Float[Array, "k y x c"]
+
+    def pairs(self, images: Images) -> tuple[Pair, ...]:
+        """Project onto the components and back."""
+        code = jnp.tensordot(images - self.mean, self.components, ((1, 2, 3), (1, 2, 3)))  # (n, k)
+        return (Pair(images, self.mean + jnp.tensordot(code, self.components, 1)),)
+
+    def latent_score(self, images: Images) -> None:
+        """Return None: the components are not scored."""
+
+    def image_score(self, pooled: float, latent: float | None) -> float:
+        """Return the pooled map alone."""
+        return pooled
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Return mean and components."""
+        return {"mean": np.asarray(self.mean), "components": np.asarray(self.components)}
+
+
+def fit_steps(
+    knobs: Linear, images: np.ndarray, *, seed: int, budget: float | None, state_file: Any = None
+) -> Generator[Progress, None, PatchPCA | ImagePCA]:
+    """Fit to ``(n, y, x, c)`` normalised images; deterministic, so ``seed`` and ``budget`` change nothing."""
+    if knobs.support == "image":
+        yield Progress("training", 0, 1)
+        return _fit_images(knobs, images)
+    filters, offsets = [], []
+    for scale in knobs.scales:
+        if min(images.shape[1:3]) // scale < knobs.patch:
+            raise TrainingError(
+                f"found images of {images.shape[1]} x {images.shape[2]} pixels, {scale} times smaller at the coarsest "
+                f"scale; expected room for one patch of {knobs.patch}. Take fewer scales or larger images."
+            )
+        moments = yield from _patch_moments(knobs, images, scale)
+        kernel, offset = _reconstruction_filter(*moments, knobs)
+        filters.append(jnp.asarray(kernel))
+        offsets.append(jnp.asarray(offset))
+    return PatchPCA(tuple(filters), tuple(offsets), knobs.scales, knobs.patch)
+
+
+def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | ImagePCA:
+    """Rebuild from :meth:`PatchPCA.arrays` or :meth:`ImagePCA.arrays`."""
+    if knobs.support == "image":
+        expect(arrays, {"mean": (None,) * 3, "components": (None, *arrays["mean"].shape)})
+        return ImagePCA(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["components"]))
+    reach = 2 * knobs.patch - 1
+    channels = arrays[f"offset.{knobs.scales[0]}"].shape[-1]
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for scale in knobs.scales:
+        shapes |= {f"filter.{scale}": (reach, reach, channels, channels), f"offset.{scale}": (channels,)}
+    expect(arrays, shapes)
+    filters = tuple(jnp.asarray(arrays[f"filter.{scale}"]) for scale in knobs.scales)
+    offsets = tuple(jnp.asarray(arrays[f"offset.{scale}"]) for scale in knobs.scales)
+    return PatchPCA(filters, offsets, knobs.scales, knobs.patch)
+
+
+def shrink(images: Images, scale: int) -> Images:
+    """Mean over blocks of ``scale`` x ``scale`` pixels; the last rows and columns are repeated where it does not divide."""
+    if scale == 1:
+        return images
+    height, width = images.shape[1:3]
+    images = jnp.pad(images, ((0, 0), (0, -height % scale), (0, -width % scale), (0, 0)), mode="edge")
+    n, height, width, c = images.shape
+    blocks = images.reshape(n, height // scale, scale, width // scale, scale, c)
+    return blocks.mean((2, 4))
+
+
+def _patch_moments(
+    knobs: Linear, images: np.ndarray, scale: int
+) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
+    """Mean ``(d,)`` and covariance ``(d, d)`` of patches, d = patch * patch * c, in one pass over the images."""
+    stride = max(1, 4 // scale)  # every scale sees about as many patches
+    chunks = range(0, len(images), _CHUNK)
+    total = len(chunks) * len(knobs.scales)
+    before = knobs.scales.index(scale) * len(chunks)
+    count, first, second = 0, 0.0, 0.0
+    for done, start in enumerate(chunks):
+        small = np.asarray(shrink(jnp.asarray(images[start : start + _CHUNK]), scale))
+        windows = np.lib.stride_tricks.sliding_window_view(small, (knobs.patch,) * 2, axis=(1, 2))
+        windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)  # (n, i, j, p, p, c)
+        patches = windows.reshape(-1, knobs.patch**2 * small.shape[3])
+        count += len(patches)
+        first = first + patches.sum(0, dtype=np.float64)
+        second = second + (patches.T @ patches).astype(np.float64)
+        yield Progress("training", before + done + 1, total)
+    mean = np.asarray(first) / count
+    return mean, np.asarray(second) / count - np.outer(mean, mean)
+
+
+def _reconstruction_filter(
+    mean: np.ndarray, covariance: np.ndarray, knobs: Linear
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filter ``(2p-1, 2p-1, c, c)`` and offset ``(c,)`` equal to encode, decode and average the overlapping patches."""
+    values, vectors = np.linalg.eigh(covariance)
+    components = vectors[:, ::-1][:, : _components_for(values[::-1], knobs.variance)].T
+    side, channels = knobs.patch, len(mean) // knobs.patch**2
+    shaped = components.reshape(-1, side, side, channels)
+    kernel = np.zeros((2 * side - 1, 2 * side - 1, channels, channels))
+    for source in range(channels):
+        for target in range(channels):
+            for one in shaped:
+                kernel[..., source, target] += correlate(one[..., source], one[..., target])
+    left_out = mean - components.T @ (components @ mean)
+    offset = left_out.reshape(-1, channels).mean(0)
+    return (kernel / side**2).astype(np.float32), offset.astype(np.float32)
+
+
+def _components_for(variances: np.ndarray, share: float) -> int:
+    """Fewest leading components whose variances reach the share; at least one."""
+    variances = np.maximum(variances, 0)
+    if variances.sum() == 0:
+        return 1
+    return int(np.searchsorted(np.cumsum(variances) / variances.sum(), share)) + 1
+
+
+def _filtered(images: Images, kernel: Array, offset: Array, patch: int) -> Images:
+    reach = patch - 1
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    result = lax.conv_general_dilated(
+        padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return result + offset
+
+
+def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
+    """Components from the ``(n, n)`` Gram matrix: there are fewer images than pixels."""
+    if len(images) < 2:
+        raise TrainingError(f"found {len(images)} training image; expected at least 2 for components")
+    mean = images.mean(0, dtype=np.float64)
+    flat = (images - mean).reshape(len(images), -1)
+    values, vectors = np.linalg.eigh(flat @ flat.T)
+    keep = _components_for(values[::-1], knobs.variance)
+    components = vectors[:, ::-1][:, :keep].T @ flat
+    norms = np.linalg.norm(components, axis=1, keepdims=True)
+    components = components / np.where(norms > 0, norms, 1)
+    return ImagePCA(
+        jnp.asarray(mean, jnp.float32),
+        jnp.asarray(components.reshape(keep, *images.shape[1:]), jnp.float32),
+    )

@@ -1,0 +1,378 @@
+"""Declared steps between an image file and a method: intensities to [0, 1], then colour, contrast and geometry.
+
+A step is a frozen dataclass with ``apply(image) -> (image, undo)``; ``undo`` brings a map of the step's output back
+onto the step's input grid. Intensity steps leave the grid alone, so their ``undo`` is the identity.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import skimage.color
+import skimage.draw
+import skimage.exposure
+from jaxtyping import Float
+from PIL import Image as Pillow
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from napari_anomaly.core.errors import ImageError, RecipeError
+from napari_anomaly.core.types import Image
+
+Pixels = Float[np.ndarray, "y x c"]
+Undo = Callable[[Pixels], Pixels]
+"""Takes any ``(y, x, c)`` float32 map on a step's output grid to its input grid."""
+
+
+def to_unit(image: Image, data_range: tuple[float, float] | None = None) -> Pixels:
+    """Bring intensities to [0, 1] without guessing.
+
+    Parameters
+    ----------
+    image : array, ``(y, x)``, ``(y, x, 1)``, ``(y, x, 3)`` or ``(y, x, 4)``
+        Alpha is dropped. Integers are scaled by the range of their dtype; floats must lie in [0, 1].
+    data_range : tuple of float, optional
+        Intensities that become 0 and 1, instead of the dtype's; values outside are clipped.
+
+    Returns
+    -------
+    float32 array, ``(y, x, c)`` with c = 1 or 3
+
+    Raises
+    ------
+    ImageError
+        For another shape, non-finite pixels, or floats outside [0, 1] without ``data_range``.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        raise ImageError(
+            f"found an array of shape {image.shape}; expected (y, x), (y, x, 3) or (y, x, 4). "
+            "Pass the images of a stack one by one."
+        )
+    image = image[..., :3]
+    if not np.isfinite(image).all():
+        raise ImageError(
+            f"found {int((~np.isfinite(image)).sum())} NaN or infinite pixels; expected finite intensities. "
+            "Replace them before inspecting."
+        )
+    low, high = _range_of(image) if data_range is None else data_range
+    scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return np.clip(scaled, 0, 1)
+
+
+def _range_of(image: Image) -> tuple[float, float]:
+    if image.dtype == bool:
+        return 0.0, 1.0
+    if np.issubdtype(image.dtype, np.integer):
+        info = np.iinfo(image.dtype)
+        return float(info.min), float(info.max)
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise ImageError(
+            f"found floating-point intensities from {low:.4g} to {high:.4g}; expected [0, 1]. "
+            "Give data_range=(low, high): the intensities that mean black and white."
+        )
+    return 0.0, 1.0
+
+
+def _same(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+def _resample(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Bilinear, pixel centres aligned, area-weighted where it shrinks."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    height, width = shape
+    planes = [
+        np.asarray(
+            Pillow.fromarray(np.ascontiguousarray(pixels[..., k], np.float32)).resize(
+                (width, height), Pillow.Resampling.BILINEAR
+            )
+        )
+        for k in range(pixels.shape[2])
+    ]
+    return np.stack(planes, axis=-1)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Number of channels the method sees. ``keep`` becomes grey or RGB by what the training images hold."""
+
+    step: Literal["colour"] = "colour"
+    to: Literal["keep", "grey", "rgb"] = Field("keep", description="keep, grey (luminance) or rgb")
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Convert; ``(y, x, 1 | 3)`` to ``(y, x, 1 | 3)``."""
+        if self.to == "grey" and image.shape[2] == 3:
+            return skimage.color.rgb2gray(image).astype(np.float32)[..., None], _same
+        if self.to == "rgb" and image.shape[2] == 1:
+            return np.repeat(image, 3, axis=2), _same
+        return image, _same
+
+
+@dataclass(frozen=True)
+class FalseColour:
+    """Grey intensities through a named matplotlib colormap to RGB, as heat-map cameras show them."""
+
+    step: Literal["false colour"] = "false colour"
+    colormap: str = Field("inferno", description="name of a matplotlib colormap")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        import matplotlib
+
+        if self.colormap not in matplotlib.colormaps:
+            raise ValueError(
+                f"no colormap {self.colormap!r}; expected a name matplotlib knows, 'inferno' say"
+            )
+        return self
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Colour the luminance; ``(y, x, c)`` to ``(y, x, 3)``."""
+        import matplotlib
+
+        grey, _ = Colour(to="grey").apply(image)
+        return matplotlib.colormaps[self.colormap](grey[..., 0])[..., :3].astype(np.float32), _same
+
+
+@dataclass(frozen=True)
+class ChannelOrder:
+    """Swap red and blue, for images written as BGR."""
+
+    step: Literal["channel order"] = "channel order"
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Reverse the channels."""
+        return np.ascontiguousarray(image[..., ::-1]), _same
+
+
+@dataclass(frozen=True)
+class Equalise:
+    """Histogram equalisation of each channel: over the whole image, or contrast-limited in tiles (CLAHE).
+
+    References
+    ----------
+    Zuiderveld 1994, Contrast limited adaptive histogram equalization, Graphics Gems IV.
+    """
+
+    step: Literal["equalise"] = "equalise"
+    kind: Literal["global", "clahe"] = Field("global", description="global or clahe (in tiles)")
+    clip: float = Field(0.01, gt=0, le=1, description="clahe only: contrast limit, 0 to 1")
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Equalise each channel on its own."""
+        one = (
+            skimage.exposure.equalize_hist
+            if self.kind == "global"
+            else lambda plane: skimage.exposure.equalize_adapthist(plane, clip_limit=self.clip)
+        )
+        planes = [one(image[..., k]) for k in range(image.shape[2])]
+        return np.stack(planes, axis=-1).astype(np.float32), _same
+
+
+@dataclass(frozen=True)
+class Resize:
+    """To a fixed grid: stretched, or with the aspect kept and the rest filled with the edge's pixels."""
+
+    step: Literal["resize"] = "resize"
+    size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
+        (256, 256), description="height and width in pixels"
+    )
+    keep_aspect: bool = Field(False, description="keep the aspect and pad, instead of stretching")
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Resample bilinearly; area-weighted where it shrinks."""
+        before = image.shape[:2]
+        top, left, height, width = self._placed(before)
+        small = _resample(image, (height, width))
+        bottom, right = self.size[0] - top - height, self.size[1] - left - width
+        padded = np.pad(small, ((top, bottom), (left, right), (0, 0)), mode="edge")
+
+        def undo(pixels: Pixels) -> Pixels:
+            return _resample(pixels[top : top + height, left : left + width], before)
+
+        return padded, undo
+
+    def _placed(self, before: tuple[int, int]) -> tuple[int, int, int, int]:
+        if not self.keep_aspect:
+            return 0, 0, *self.size
+        scale = min(self.size[0] / before[0], self.size[1] / before[1])
+        height, width = (max(1, round(side * scale)) for side in before)
+        return (self.size[0] - height) // 2, (self.size[1] - width) // 2, height, width
+
+
+@dataclass(frozen=True)
+class Crop:
+    """To a region of interest: a rectangle or a polygon, in pixels of the step's input.
+
+    Outside, a map is 0: as expected. Inside the polygon's bounding box, pixels outside the polygon are blanked.
+    """
+
+    step: Literal["crop"] = "crop"
+    box: tuple[int, int, int, int] | None = Field(
+        None, description="y0, x0, y1, x1 in pixels, half open"
+    )
+    polygon: tuple[tuple[float, float], ...] | None = Field(
+        None, description="corners as (y, x) in pixels"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if (self.box is None) == (self.polygon is None):
+            raise ValueError("give either a box (y0, x0, y1, x1) or a polygon of (y, x) corners")
+        if self.polygon is not None and len(self.polygon) < 3:
+            raise ValueError(f"found a polygon of {len(self.polygon)} corners; expected at least 3")
+        if self.box is not None and not (
+            0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]
+        ):
+            raise ValueError(f"found the box {self.box}; expected 0 <= y0 < y1 and 0 <= x0 < x1")
+        return self
+
+    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+        """Cut out; the undo puts a map back into a field of zeros."""
+        shape = image.shape[:2]
+        inside = self._inside(shape)
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        keep = inside[window][..., None].astype(np.float32)
+
+        def undo(pixels: Pixels) -> Pixels:
+            whole = np.zeros((*shape, pixels.shape[2]), np.float32)
+            whole[window] = pixels * keep
+            return whole
+
+        return image[window] * keep, undo
+
+    def _inside(self, shape: tuple[int, int]) -> np.ndarray:
+        if self.box is not None:
+            y0, x0, y1, x1 = self.box
+            inside = np.zeros(shape, bool)
+            inside[y0:y1, x0:x1] = True
+            fits = y1 <= shape[0] and x1 <= shape[1]
+        else:
+            corners = np.asarray(self.polygon)
+            inside = skimage.draw.polygon2mask(shape, corners)
+            fits = bool((corners.max(0) <= shape).all() and (corners.min(0) >= 0).all())
+        if not fits or not inside.any():
+            raise ImageError(
+                f"the region of interest {self.box or self.polygon} does not lie inside an image of {shape[0]} x "
+                f"{shape[1]} pixels; expected all images to hold it. Correct the region or leave the image out."
+            )
+        return inside
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """What the network sees: ``(x - mean) / std``. Always the last step; undone before residuals are taken.
+
+    ``standard`` learns mean and std of each channel from the training images; ``fixed`` uses .5 and .5, which takes
+    [0, 1] to [-1, 1]; ``range`` learns the training images' lowest and highest intensity and takes them to 0 and 1.
+    """
+
+    step: Literal["normalise"] = "normalise"
+    kind: Literal["standard", "fixed", "range"] = Field(
+        "standard", description="standard, fixed or range"
+    )
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def fit(self, images: Iterable[Pixels]) -> Self:
+        """Learn mean and std per channel from ``(y, x, c)`` training images in [0, 1]."""
+        if self.kind == "fixed":
+            return replace(self, mean=(0.5,), std=(0.5,))
+        stack = list(images)
+        if self.kind == "range":
+            low = np.min([image.min((0, 1)) for image in stack], axis=0)
+            scale = np.max([image.max((0, 1)) for image in stack], axis=0) - low
+        else:
+            low = np.mean([image.mean((0, 1), dtype=np.float64) for image in stack], axis=0)
+            second = np.mean([((image - low) ** 2).mean((0, 1)) for image in stack], axis=0)
+            scale = np.sqrt(second)
+        scale = np.where(scale > 1e-6, scale, 1.0)  # a constant channel stays finite
+        return replace(self, mean=tuple(map(float, low)), std=tuple(map(float, scale)))
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std, ``(c,)`` or ``(1,)`` float32; 0 and 1 before anything was learned."""
+        if self.mean is None or self.std is None:
+            return np.zeros(1, np.float32), np.ones(1, np.float32)
+        return np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+
+
+Step = Annotated[
+    Colour | FalseColour | ChannelOrder | Equalise | Resize | Crop, Field(discriminator="step")
+]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Steps in order, then the normalisation.
+
+    Attributes
+    ----------
+    steps : tuple of Colour, FalseColour, ChannelOrder, Equalise, Resize, Crop
+        All images must leave them with one shape: end with a ``Resize`` unless they already have.
+    normalise : Normalise
+    data_range : tuple of float or None
+        Intensities that mean 0 and 1; None takes the dtype's range (see :func:`to_unit`).
+    """
+
+    steps: tuple[Step, ...] = (Colour(), Resize())
+    normalise: Normalise = Normalise()
+    data_range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.data_range is not None and not self.data_range[0] < self.data_range[1]:
+            raise ValueError(f"found data_range {self.data_range}; expected (low, high), low < high")
+        return self
+
+    def apply(self, image: Image) -> tuple[Pixels, Undo]:
+        """Run the steps on one image (not the normalisation).
+
+        Returns
+        -------
+        float32 array, ``(y, x, c)`` in [0, 1], and the undo onto the image's own grid
+        """
+        pixels = to_unit(image, self.data_range)
+        undos: list[Undo] = []
+        for step in self.steps:
+            pixels, undo = step.apply(pixels)
+            undos.append(undo)
+
+        def undo_all(result: Pixels) -> Pixels:
+            for one in reversed(undos):
+                result = one(result)
+            return result
+
+        return pixels, undo_all
+
+    def settle_colour(self, images: Iterable[Image]) -> Self:
+        """Turn ``Colour("keep")`` into grey or RGB: RGB if any training image has unequal channels."""
+        if not any(isinstance(step, Colour) and step.to == "keep" for step in self.steps):
+            return self
+        colourful = any(_is_colourful(image) for image in images)
+        settled = Colour(to="rgb" if colourful else "grey")
+        steps = tuple(
+            settled if isinstance(step, Colour) and step.to == "keep" else step for step in self.steps
+        )
+        return replace(self, steps=steps)
+
+    def stacked(self, ready: list[Pixels]) -> Float[np.ndarray, "n y x c"]:
+        """Put preprocessed images that ended with one shape into one array."""
+        shapes = sorted({pixels.shape for pixels in ready})
+        if len(shapes) > 1:
+            raise RecipeError(
+                f"found images of {len(shapes)} shapes after preprocessing, {shapes[0]} and {shapes[1]} among them; "
+                "expected one. Add a Resize step."
+            )
+        return np.stack(ready)
+
+
+def _is_colourful(image: Image) -> bool:
+    if image.ndim != 3 or image.shape[2] < 3:
+        return False
+    return bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())

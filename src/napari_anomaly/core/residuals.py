@@ -1,0 +1,102 @@
+"""Image and reconstruction in, residual map out. Both lie in [0, 1], so that numbers mean the same for every method."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+Images = Float[Array, "n y x c"]
+Maps = Float[Array, "n y x"]
+
+_LUMINANCE = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
+
+
+def absolute(image: Images, reconstruction: Images) -> Images:
+    """``|x - y|`` of each channel."""
+    return jnp.abs(image - reconstruction)
+
+
+def squared(image: Images, reconstruction: Images) -> Images:
+    """``(x - y)^2`` of each channel."""
+    return (image - reconstruction) ** 2
+
+
+def dissimilarity(image: Images, reconstruction: Images) -> Images:
+    """``(1 - SSIM) / 2`` of each channel: 0 where structure agrees, at most 1.
+
+    Gaussian window of 11 pixels, sigma 1.5, K1 = .01, K2 = .03, intensities in [0, 1]; mirrored borders.
+
+    References
+    ----------
+    Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
+    """
+    c1, c2 = 0.01**2, 0.03**2
+    mean_x, mean_y = _window(image), _window(reconstruction)
+    variance_x = _window(image**2) - mean_x**2
+    variance_y = _window(reconstruction**2) - mean_y**2
+    covariance = _window(image * reconstruction) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return (1 - luminance * structure) / 2
+
+
+def _window(images: Images) -> Images:
+    return blur(images, 1.5, radius=5)
+
+
+def blur(images: Images, sigma: float, *, radius: int | None = None) -> Images:
+    """Gaussian of ``sigma`` pixels along y and x, cut at ``radius`` (4 sigma), mirrored borders."""
+    if sigma == 0:
+        return images
+    radius = max(1, round(4 * sigma)) if radius is None else radius
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    n, height, width, c = images.shape
+    planes = images.transpose(0, 3, 1, 2).reshape(n * c, 1, height, width)
+    for axis in (2, 3):
+        pad = [(0, 0)] * 4
+        pad[axis] = (radius, radius)
+        shape = [1, 1, 1, 1]
+        shape[axis] = 2 * radius + 1
+        planes = jnp.pad(planes, pad, mode="symmetric")
+        planes = lax.conv_general_dilated(planes, jnp.asarray(weights).reshape(shape), (1, 1), "VALID")
+    return planes.reshape(n, c, height, width).transpose(0, 2, 3, 1)
+
+
+_KINDS = {"absolute": absolute, "squared": squared, "ssim": dissimilarity}
+
+
+def residual_map(
+    image: Images,
+    reconstruction: Images,
+    *,
+    kind: Literal["absolute", "squared", "ssim"] = "absolute",
+    colour: Literal["channels", "grey"] = "channels",
+) -> Maps:
+    """One map per image: the residual's mean over the channels, or the residual of the grey images.
+
+    Parameters
+    ----------
+    image, reconstruction : arrays, ``(n, y, x, c)`` in [0, 1]
+    kind : {"absolute", "squared", "ssim"}
+        ``ssim`` is ``(1 - SSIM) / 2``.
+    colour : {"channels", "grey"}
+
+    Returns
+    -------
+    array, ``(n, y, x)``, in [0, 1] where both inputs are
+    """
+    if colour == "grey" and image.shape[-1] == 3:
+        weights = jnp.asarray(_LUMINANCE)[:, None]
+        image, reconstruction = image @ weights, reconstruction @ weights
+    return _KINDS[kind](image, reconstruction).mean(-1)
+
+
+def stretch(maps: Maps, shape: tuple[int, int]) -> Maps:
+    """Bring maps of a coarser scale onto a grid, bilinearly, pixel centres aligned."""
+    if maps.shape[1:] == shape:
+        return maps
+    return jax.image.resize(maps, (len(maps), *shape), "linear")

@@ -1,0 +1,86 @@
+"""Residuals measured against what held-out normals show, so that a constant edge is no news."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+
+Residuals = Float[np.ndarray, "s y x"]
+"""One image's residual maps, one for each of the method's scales."""
+
+_SMOOTH = 4.0  # pixels; neighbours share their statistics
+_PRIOR = 10.0  # images that the statistics over all places are worth
+_FLOOR = 0.1  # of the overall deviation: keeps places that never vary from dividing by nothing
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over images of residuals and of their squares, ``(s, y, x)`` float64; removable one by one."""
+
+    count: int
+    first: Float[np.ndarray, "s y x"]
+    second: Float[np.ndarray, "s y x"]
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> Self:
+        """Start with no image."""
+        return cls(0, np.zeros(shape), np.zeros(shape))
+
+    def add(self, residuals: Residuals) -> Self:
+        """Return the moments with one more image."""
+        wide = residuals.astype(np.float64)
+        return type(self)(self.count + 1, self.first + wide, self.second + wide**2)
+
+    def without(self, residuals: Residuals) -> Self:
+        """Return the moments with one of the images taken out again."""
+        wide = residuals.astype(np.float64)
+        return type(self)(self.count - 1, self.first - wide, self.second - wide**2)
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """``z = (r - mean) / std`` per scale and place, averaged over the scales.
+
+    Attributes
+    ----------
+    mean, std : float32 array, ``(s, y, x)``, or ``(s, 1, 1)`` where all places share them
+    """
+
+    mean: Float[np.ndarray, "s y x"]
+    std: Float[np.ndarray, "s y x"]
+
+    @classmethod
+    def of(cls, moments: Moments, kind: Literal["place", "texture", "none"]) -> Self:
+        """Learn from the moments of held-out normals.
+
+        ``place`` smooths mean and variance over neighbours (Gaussian, 4 px) and shrinks them to those over all places
+        by ``n / (n + 10)``; ``texture`` uses those over all places alone; ``none`` leaves residuals as they are.
+        """
+        scales = len(moments.first)
+        if kind == "none" or moments.count == 0:
+            return cls(np.zeros((scales, 1, 1), np.float32), np.ones((scales, 1, 1), np.float32))
+        mean, second = moments.first / moments.count, moments.second / moments.count
+        all_mean = mean.mean((1, 2), keepdims=True)
+        all_variance = second.mean((1, 2), keepdims=True) - all_mean**2
+        if kind == "texture":
+            mean, variance = all_mean, all_variance
+        else:
+            mean, second = (gaussian_filter(one, (0, _SMOOTH, _SMOOTH)) for one in (mean, second))
+            weight = moments.count / (moments.count + _PRIOR)
+            variance = weight * np.maximum(second - mean**2, 0) + (1 - weight) * all_variance
+            mean = weight * mean + (1 - weight) * all_mean
+        std = np.sqrt(np.maximum(variance, 0)) + _FLOOR * np.sqrt(np.maximum(all_variance, 0))
+        std = np.where(std > 0, std, 1.0)  # normals without any residual
+        return cls(mean.astype(np.float32), std.astype(np.float32))
+
+    def apply(self, residuals: Residuals) -> Float[np.ndarray, "y x"]:
+        """Return the standardised map ``(y, x)`` float32 of one image."""
+        z: Float[np.ndarray, "y x"] = ((residuals - self.mean) / self.std).mean(0)
+        return z
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Return mean and std, for the detector file."""
+        return {"mean": self.mean, "std": self.std}
