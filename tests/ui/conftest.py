@@ -16,3 +16,10 @@ def needs_screen():
     """Skip where napari's canvas cannot draw: images need OpenGL, which Qt's offscreen platform lacks."""
     if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
         pytest.skip("no screen: napari's canvas needs OpenGL")
+
+
+@pytest.fixture
+def plugin(npe2pm):
+    """Let napari know this plugin and its own readers and writers, and no other plugin."""
+    with npe2pm.tmp_plugin(package="napari-anomaly"), npe2pm.tmp_plugin(package="napari"):
+        yield npe2pm

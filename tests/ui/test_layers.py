@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari_anomaly.core.types import Inspection, Region
-from napari_anomaly.ui.layers import KEY, add_to_viewer, in_words, slices
+from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 
 
 def inspection(shape=(12, 10), *, boxes=((2, 2, 4, 5),), score=3.0, rgb=False):
@@ -44,8 +44,8 @@ def test_one_image_becomes_three_layers(viewer):
     assert not reconstruction.visible
     assert anomaly_map.data.dtype == np.float32
     assert regions.data.dtype == np.int32
-    assert anomaly_map.metadata[KEY]["score"] == 3.0
-    assert anomaly_map.metadata[KEY]["verdict"] == "fail"
+    assert anomaly_map.metadata["score"] == 3.0
+    assert anomaly_map.metadata["verdict"] == "fail"
     assert viewer.status == "tile: fail, score 3 (limit 2), p = 0.05, 1 region"
 
 
@@ -101,7 +101,7 @@ def test_stack_lies_on_its_source_and_regions_count_over_it(viewer):
     assert regions.features["image"].tolist() == [-1, 0, 0, 2]
     for label, area in zip(regions.features["index"][1:], regions.features["area"][1:], strict=True):
         assert np.count_nonzero(regions.data == label) == area
-    assert anomaly_map.metadata[KEY]["verdict"] == ["fail", "pass", "fail"]
+    assert anomaly_map.metadata["verdict"] == ["fail", "pass", "fail"]
 
 
 def test_one_slice_of_a_stack_takes_the_trailing_axes(viewer):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-KEY = "napari_anomaly"
-"""Where a layer's metadata holds what this package knows about it."""
+ABOUT = ("path", "sample", "split", "defect", "mask_path")
+"""Keys of a layer's metadata that say where its image came from; lists with one entry per slice for stacks."""
 
 
 def add_to_viewer(
@@ -39,7 +39,7 @@ def add_to_viewer(
     name : str, optional
         Start of the new layers' names; the source's name, or ``"inspection"``.
     metadata : mapping, optional
-        Added to the layers' ``metadata``; ``sample`` (or ``samples`` for a stack) names the images.
+        Added to the layers' ``metadata`` beside the numbers; see :data:`ABOUT`.
     reconstruction : bool
         Whether the reconstruction, hidden at first, is added too.
 
@@ -53,7 +53,7 @@ def add_to_viewer(
     results = [inspection] if isinstance(inspection, Inspection) else list(inspection)
     shape = _leading_shape(results, source) if stacked else ()
     base = name or (source.name if source is not None else "inspection")
-    about = {**(metadata or {}), KEY: _numbers(results, stacked)}
+    about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked)}
     place = _place(source, len(shape) + 2)
 
     added: list[Layer] = []
@@ -111,6 +111,10 @@ def slices(layer: "Image") -> list[np.ndarray]:
     pixel_axes = 3 if layer.rgb else 2
     leading = tuple(data.shape[: data.ndim - pixel_axes])
     return [data[index] for index in np.ndindex(leading)] if leading else [data]
+
+
+def _origin(source: "Image | None") -> dict[str, Any]:
+    return {key: source.metadata[key] for key in ABOUT if source and key in source.metadata}
 
 
 def _leading_shape(results: Sequence[Inspection], source: "Image | None") -> tuple[int, ...]:

@@ -1,0 +1,137 @@
+"""Painted labels become MVTec masks; nothing that exists is ever replaced by something else."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..core.data.files import read_mask, write_mask
+from ..core.errors import DataError, DataWarning, ImageError
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Write Labels layers below a folder as ``ground_truth/<defect>/<stem>_mask.png``.
+
+    Names and kinds of defect come from the layers' metadata (``sample`` and ``defect``), as the
+    folder reader and the Inspect widget leave them there; else the layer's name and ``defect``.
+
+    Parameters
+    ----------
+    path : str
+        The folder of the category.
+    layers : sequence of (data, attributes, "labels")
+
+    Returns
+    -------
+    list of str
+        The masks' files: those written and those that were identical already.
+
+    Raises
+    ------
+    DataError
+        A mask exists and differs, two masks would be one file, a good image is painted, or nothing is painted.
+        Then nothing is written.
+    """
+    root = Path(path)
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: a file; expected a folder for the masks")
+    masks: dict[Path, np.ndarray] = {}
+    for data, attributes, _ in layers:
+        for relative, mask in _named_masks(np.asarray(data), attributes):
+            if root / relative in masks:
+                raise DataError(f"{root / relative}: two masks of this name; rename a layer")
+            masks[root / relative] = mask
+    if not masks:
+        raise DataError("nothing is painted in these labels; expected at least one pixel above 0")
+    return _write(masks)
+
+
+def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Labels layer, ``(y, x)``, as a PNG mask; a stack goes into a folder of that name instead.
+
+    Raises
+    ------
+    DataError
+        The file exists and shows another mask.
+    """
+    labels = np.asarray(data)
+    if labels.ndim > 2:
+        return write_masks(str(Path(path).with_suffix("")), [(labels, attributes, "labels")])
+    return _write({Path(path): labels != 0})
+
+
+def _named_masks(
+    labels: np.ndarray, attributes: Mapping[str, Any]
+) -> Iterator[tuple[PurePosixPath, np.ndarray]]:
+    """Pair each painted slice with its place below the folder; empty ones where a mask file is known."""
+    images = labels.reshape(-1, *labels.shape[-2:])
+    about = attributes.get("metadata", {})
+    names = _column(about, "sample", len(images)) or _numbered(attributes, len(images))
+    kinds = _column(about, "defect", len(images)) or [None] * len(images)
+    known = _column(about, "mask_path", len(images)) or [None] * len(images)
+    for image, name, kind, mask_path in zip(images, names, kinds, known, strict=True):
+        painted = int(np.count_nonzero(image))
+        if kind == "good" and painted:
+            raise DataError(
+                f"{name}: {painted} pixels are painted but the image counts as good; "
+                "erase them, or move the image to the folder of its defect"
+            )
+        if painted or mask_path:
+            yield _place(str(name), kind), image != 0
+
+
+def _place(name: str, kind: str | None) -> PurePosixPath:
+    """``test/crack/sub/003.png`` -> ``ground_truth/crack/sub/003_mask.png``."""
+    if re.search(r"\[\d+\]$", name):
+        raise DataError(
+            f"{name}: a page of a file with several; the MVTec layout has one mask per file; "
+            "save the pages as files of their own first"
+        )
+    parts = PurePosixPath(name).parts
+    below = parts[2:] if parts[:1] in (("test",), ("train",)) else parts
+    stem = PurePosixPath(*(below or parts[-1:])).with_suffix("")
+    file = stem.with_name(f"{stem.name}_mask.png")
+    return PurePosixPath("ground_truth", kind or "defect", file)
+
+
+def _column(about: Mapping[str, Any], key: str, count: int) -> list[Any] | None:
+    """Read what metadata says about each slice; what another shape left over is not believed."""
+    value = about.get(key)
+    column = value if isinstance(value, list) else [value]
+    return column if value is not None and len(column) == count else None
+
+
+def _numbered(attributes: Mapping[str, Any], count: int) -> list[str]:
+    base = re.sub(r"[^\w.-]+", "_", str(attributes.get("name") or "labels")).strip("._") or "labels"
+    return [base] if count == 1 else [f"{base}_{k:03d}" for k in range(count)]
+
+
+def _write(masks: Mapping[Path, np.ndarray]) -> list[str]:
+    """Write all masks or none: every conflict is found before the first file is made."""
+    same = {path for path, mask in masks.items() if path.exists() and _shows(path, mask)}
+    others = [path for path in masks if path.exists() and path not in same]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise DataError(
+            f"{others[0]}{more}: exists and differs from the labels; nothing was written. "
+            "Choose another folder, or move the old masks away"
+        )
+    for path, mask in masks.items():
+        if path not in same:
+            write_mask(path, mask)
+    return [str(path) for path in masks]
+
+
+def _shows(path: Path, mask: np.ndarray) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # an antialiased mask that reads the same is the same
+            there = read_mask(path, (mask.shape[0], mask.shape[1]))
+    except ImageError:
+        return False
+    return bool(np.array_equal(there, mask))
