@@ -203,7 +203,9 @@ def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
         raise ImageError(
             f"{path}: pixels of dtype {image.dtype}; PNG expects uint8 or uint16; convert it"
         )
-    write_atomically(path, bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9)))
+    pixels = np.ascontiguousarray(image)
+    filtered = imagecodecs.PNG.STRATEGY.FILTERED  # a tenth smaller for photographs
+    write_atomically(path, bytes(imagecodecs.png_encode(pixels, level=9, strategy=filtered)))
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
