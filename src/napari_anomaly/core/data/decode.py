@@ -8,7 +8,7 @@ the orientation tag is applied.
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -162,12 +162,12 @@ def _check_page(page: Any, size: int) -> None:
 
 def _check_chain(tif: Any, size: int) -> None:
     """Refuse a file whose next page would begin behind its end; tifffile only logs that."""
-    last, form = tif.pages[-1], tif.tiff
-    handle = tif.filehandle
+    last, form, handle = tif.pages[-1], tif.tiff, tif.filehandle
+    order: Literal["little", "big"] = "little" if form.byteorder == "<" else "big"
     handle.seek(last.offset)
-    count = int.from_bytes(handle.read(form.tagnosize), form.byteorder_name)
+    count = int.from_bytes(handle.read(form.tagnosize), order)
     handle.seek(last.offset + form.tagnosize + count * form.tagsize)
-    following = int.from_bytes(handle.read(form.offsetsize), form.byteorder_name)
+    following = int.from_bytes(handle.read(form.offsetsize), order)
     if following >= size:
         raise ImageError(_cut_short(size, following))
 
