@@ -8,11 +8,15 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image
 
-from ..core.data.files import read_pages
+from napari_anomaly.core.data.files import read_pages
 
 _PNG_COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
 _SIDEWAYS = range(5, 9)
-_PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
+_PLAIN = (
+    tifffile.PHOTOMETRIC.MINISBLACK,
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.RGB,
+)
 
 
 @dataclass(frozen=True)

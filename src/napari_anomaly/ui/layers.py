@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage.segmentation import relabel_sequential
 
-from ..core.types import Inspection
+from napari_anomaly.core.types import Inspection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
     """Number the regions 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # comes with napari
+    import pandas as pd  # noqa: PLC0415  comes with napari
 
     labels: list[np.ndarray] = []
     rows: list[dict[str, Any]] = [{"index": 0, "image": -1}]

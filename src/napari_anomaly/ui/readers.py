@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage.measure import label
 
-from ..core.data.files import is_image_name, read_image
-from ..core.data.folders import Dataset, categories, mask_of, open_folder
-from ..core.errors import DataError, DataWarning, ImageError
-from ..core.types import Sample
+from napari_anomaly.core.data.files import is_image_name, read_image
+from napari_anomaly.core.data.folders import Dataset, categories, mask_of, open_folder
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError
+from napari_anomaly.core.types import Sample
 from .headers import Header, headers
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ MASK_PIXELS = 2**27
 """Pixels of a mask stack up to which it is read at once and can be painted in."""
 
 
-def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
+def get_reader(
+    path: str | Sequence[str],
+) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
     """Return the reader of a folder: MVTec category, folder of categories, or folder of images."""
     if not isinstance(path, str):
         if len(path) != 1:
@@ -141,7 +143,13 @@ def _images(
         about = sample_metadata(dataset, [page.sample for page in pages])
         return [_image(_lazy(pages), pages[0], name, about, visible=visible)]
     return [
-        _image(_lazy([page])[0], page, page.sample.name, _single(dataset, page), visible=visible and k == 0)
+        _image(
+            _lazy([page])[0],
+            page,
+            page.sample.name,
+            _single(dataset, page),
+            visible=visible and k == 0,
+        )
         for k, page in enumerate(_shown(pages, name))
     ]
 
@@ -171,7 +179,7 @@ def _single(dataset: Dataset, page: _Page) -> dict[str, Any]:
 
 
 def _lazy(pages: Sequence[_Page]) -> "da.Array":
-    import dask.array as da  # comes with napari
+    import dask.array as da  # noqa: PLC0415  comes with napari
 
     header = pages[0].header
 
@@ -219,7 +227,7 @@ def _labels(
     pages: Sequence[_Page], name: str, about: dict[str, Any], *, visible: bool
 ) -> LayerData:
     """Number the defects 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # comes with napari
+    import pandas as pd  # noqa: PLC0415  comes with napari
 
     height, width = pages[0].header.shape[:2]
     data = np.zeros((len(pages), height, width), np.int32)
@@ -234,7 +242,7 @@ def _labels(
 
 
 def _lazy_labels(pages: Sequence[_Page], name: str, about: dict[str, Any]) -> LayerData:
-    import dask.array as da  # comes with napari
+    import dask.array as da  # noqa: PLC0415  comes with napari
 
     size = pages[0].header.shape[:2]
 
@@ -280,4 +288,6 @@ def _few_warnings(folder: Path) -> Iterator[None]:
     for entry in [entry for entry in caught if entry not in ours] + ours[:3]:
         warnings.warn(entry.message, stacklevel=3)
     if len(ours) > 3:
-        warnings.warn(f"{folder}: {len(ours) - 3} more warnings like these", DataWarning, stacklevel=3)
+        warnings.warn(
+            f"{folder}: {len(ours) - 3} more warnings like these", DataWarning, stacklevel=3
+        )

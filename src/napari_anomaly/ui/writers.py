@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.data.files import read_mask, write_mask
-from ..core.errors import DataError, DataWarning, ImageError
+from napari_anomaly.core.data.files import read_mask, write_mask
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -130,7 +130,9 @@ def _write(masks: Mapping[Path, np.ndarray]) -> list[str]:
 def _shows(path: Path, mask: np.ndarray) -> bool:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)  # an antialiased mask that reads the same is the same
+            warnings.simplefilter(
+                "ignore", DataWarning
+            )  # an antialiased mask that reads the same is the same
             there = read_mask(path, (mask.shape[0], mask.shape[1]))
     except ImageError:
         return False

@@ -1,0 +1,193 @@
+"""Inspect: a detector and images in, layers and scores out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QFileDialog,
+    QFormLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
+from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
+from napari_anomaly.ui.session import session_of
+from .panel import WorkPanel
+from .source import SourceChooser
+from .train import FILES, loading
+from .train import in_words as detector_in_words
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+
+    from napari_anomaly.core.detector import Detector
+
+COLUMNS = ("image", "score", "p", "verdict")
+
+
+class InspectWidget(QScrollArea):
+    """Inspect a layer or a folder with the present detector."""
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.session = session_of(viewer)
+        self.detector = QLabel()
+        self.detector.setWordWrap(True)
+        self.load_button = QPushButton("Load ...")
+        self.source = SourceChooser(viewer, self._check)
+        self.reconstruction = QCheckBox("add the reconstructions")
+        self.reconstruction.setChecked(True)
+        self.reconstruction.setToolTip("what each image should look like; needs the most memory")
+        self.panel = WorkPanel("Inspect", self.inspect)
+        self.table = QTableWidget(0, len(COLUMNS))
+        self._lay_out()
+        self.load_button.clicked.connect(self._ask_load)
+        self.table.cellClicked.connect(lambda row, _: self._go_to(row))
+        self.session.changed.connect(self._show_detector)
+        self._show_detector()
+
+    def reset_choices(self, *_: object) -> None:
+        """Follow the viewer's layers; napari calls this."""
+        self.source.refresh()
+
+    def inspect(self) -> None:
+        """Inspect what is chosen; layers and scores are shown."""
+        detector, layer, folder = self.session.detector, self.source.layer, self.source.folder
+        if detector is None:
+            return
+        keep = self.reconstruction.isChecked()
+        if layer is not None:
+            images = slices(layer)
+            names = _names(layer, len(images))
+            self.panel.run(
+                lambda: inspect_images(detector, images, names, reconstruction=keep),
+                lambda found: self._show_layer(found, layer, keep),
+            )
+        elif folder is not None:
+            self.panel.run(
+                lambda: inspect_folder(detector, folder, reconstruction=keep),
+                lambda found: self._show_folder(found, folder, keep),
+            )
+
+    def load(self, path: Path) -> None:
+        """Read a detector in the background and make it the present one."""
+
+        def loaded(detector: "Detector") -> None:
+            self.session.detector = detector
+
+        self.panel.run(loading(path), loaded)
+
+    def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
+        single = layer.ndim <= 2
+        add_to_viewer(
+            self._viewer,
+            found.results[0] if single else list(found.results),
+            source=layer,
+            reconstruction=keep,
+        )
+        self._show_scores(found)
+
+    def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
+        show_folder(self._viewer, found, folder.name, reconstruction=keep)
+        self._show_scores(found)
+
+    def _show_scores(self, found: Found) -> None:
+        self.table.setSortingEnabled(False)
+        self.table.setRowCount(len(found.names))
+        for row, (name, result) in enumerate(zip(found.names, found.results, strict=True)):
+            cells: tuple[str | float, ...] = (name, result.score, result.p_value, result.verdict)
+            for column, value in enumerate(cells):
+                self.table.setItem(row, column, _cell(value, row, in_words(result)))
+        self.table.setSortingEnabled(True)
+        self.table.setVisible(True)
+        failed = sum(result.verdict == "fail" for result in found.results)
+        self.panel.say(
+            in_words(found.results[0])
+            if len(found.results) == 1
+            else f"{failed} of {len(found.results)} images fail; click a row to see the image"
+        )
+
+    def _go_to(self, row: int) -> None:
+        """Move the slider of a stack to the image of a row."""
+        item = self.table.item(row, 0)
+        if item is not None and self._viewer.dims.ndim > 2:
+            self._viewer.dims.set_current_step(
+                self._viewer.dims.ndim - 3, item.data(Qt.ItemDataRole.UserRole)
+            )
+
+    def _check(self) -> None:
+        if hasattr(self, "panel"):
+            no_detector = None if self.session.detector else "train or load a detector first"
+            self.panel.ready(no_detector or self.source.missing())
+
+    def _show_detector(self) -> None:
+        detector = self.session.detector
+        self.detector.setText("none yet" if detector is None else detector_in_words(detector))
+        self._check()
+
+    def _ask_load(self) -> None:
+        if path := QFileDialog.getOpenFileName(self, "Load detector", "", FILES)[0]:
+            self.load(Path(path))
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("detector", self.detector)
+        rows.addRow("", self.load_button)
+        rows.addRow("images", self.source)
+        rows.addRow("", self.reconstruction)
+        layout.addLayout(rows)
+        layout.addWidget(self.panel)
+        layout.addWidget(self.table, 1)
+        self.table.setHorizontalHeaderLabels(list(COLUMNS))
+        across, down = self.table.horizontalHeader(), self.table.verticalHeader()
+        if across is not None and down is not None:  # Qt's stubs allow for tables without headers
+            across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+            down.setVisible(False)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setMinimumHeight(160)
+        self.table.setVisible(False)
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setMinimumWidth(300)
+
+
+def _names(layer: "Image", count: int) -> list[str]:
+    known: Any = layer.metadata.get("sample")
+    if isinstance(known, list) and len(known) == count:
+        return [str(name) for name in known]
+    return [layer.name] if count == 1 else [f"{layer.name} [{k}]" for k in range(count)]
+
+
+class _Number(QTableWidgetItem):
+    """A cell that sorts by its number, not by its text."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(f"{value:.3g}")
+        self.number = value
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        return isinstance(other, _Number) and self.number < other.number
+
+
+def _cell(value: str | float, row: int, tip: str) -> QTableWidgetItem:
+    cell = QTableWidgetItem(value) if isinstance(value, str) else _Number(value)
+    cell.setToolTip(f"{value}\n{tip}" if isinstance(value, str) else tip)
+    cell.setData(Qt.ItemDataRole.UserRole, row)
+    return cell

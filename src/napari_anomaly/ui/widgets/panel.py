@@ -1,0 +1,139 @@
+"""What Train and Inspect have in common: a button that starts or cancels, a bar, a line that says how it stands."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from napari.utils.notifications import notification_manager, show_error, show_warning
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_anomaly.core.errors import AnomalyError
+from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.workers import Job, Outcome, Steps
+
+_SHOWN = 3  # warnings shown one by one; a popup each would bury the window
+
+
+class WorkPanel(QWidget):
+    """Runs one job at a time and shows its state.
+
+    Parameters
+    ----------
+    verb : str
+        Text of the button: ``"Train"``.
+    start : callable
+        Called when the button is pressed while nothing runs; calls `run`.
+    """
+
+    def __init__(self, verb: str, start: Callable[[], None]) -> None:
+        super().__init__()
+        self._verb, self._start = verb, start
+        self._jobs: list[Job[Any]] = []  # the running one, or none
+        self._reason: str | None = None
+        self.button = QPushButton(verb)
+        self.button.clicked.connect(self.press)
+        self.bar = QProgressBar()
+        self.bar.setVisible(False)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.button, self.bar, self.state):
+            layout.addWidget(widget)
+        self.destroyed.connect(partial(_cancel_all, self._jobs))  # not self, which is gone by then
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs."""
+        return bool(self._jobs)
+
+    def press(self) -> None:
+        """Start, or cancel what runs."""
+        if self.running:
+            self.cancel()
+            return
+        try:
+            self._start()
+        except AnomalyError as error:
+            self._fail(error)
+
+    def run(
+        self,
+        steps: Steps[Any],
+        done: Callable[[Any], None],
+        progressed: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Run steps in a thread; `done` gets what they return."""
+
+        def progress(now: Progress) -> None:
+            self._progress(now)
+            if progressed:
+                progressed(now)
+
+        self.button.setText("Cancel")
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+        self.say("starting ...")
+        self._jobs[:] = [
+            Job(steps, progressed=progress, ended=lambda o: self._end(o, done), stopped=self.cancel)
+        ]
+
+    def cancel(self) -> None:
+        """Forget what runs; its thread ends with its next step and its result is dropped."""
+        _cancel_all(self._jobs)
+        self._rest("cancelled")
+
+    def ready(self, reason: str | None) -> None:
+        """Allow the button, or say why it cannot be pressed."""
+        self._reason = reason
+        if not self.running:
+            self.button.setEnabled(reason is None)
+            self.button.setToolTip(reason or "")
+            self.say(reason or "")
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Show how it stands."""
+        self.state.setText(text)
+        self.state.setStyleSheet("color: #ff8a80" if error else "")
+
+    def _progress(self, now: Progress) -> None:
+        self.bar.setRange(0, now.total)
+        self.bar.setValue(now.step)
+        loss = "" if now.loss is None else f", loss {now.loss:.4g}"
+        self.say(f"{now.stage}: {now.step} of {now.total}{loss}")
+
+    def _end(self, outcome: Outcome[Any], done: Callable[[Any], None]) -> None:
+        self._rest("")
+        for text in outcome.warned[:_SHOWN]:
+            show_warning(text)
+        if len(outcome.warned) > _SHOWN:
+            show_warning(f"{len(outcome.warned) - _SHOWN} more warnings like these")
+        if outcome.error is not None:
+            self._fail(outcome.error)
+            return
+        try:
+            done(outcome.value)
+        except AnomalyError as error:
+            self._fail(error)
+
+    def _rest(self, text: str) -> None:
+        self._jobs.clear()
+        self.button.setText(self._verb)
+        self.bar.setVisible(False)
+        self.ready(self._reason)
+        if text:
+            self.say(text)
+
+    def _fail(self, error: Exception) -> None:
+        """Show a user's error as a sentence; anything else is ours and keeps its traceback."""
+        if isinstance(error, AnomalyError):
+            self.say(str(error), error=True)
+            show_error(str(error))
+        else:
+            self.say(f"stopped by an error in the program: {error}", error=True)
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def _cancel_all(jobs: list[Job[Any]], _: object = None) -> None:
+    for job in jobs:
+        job.cancel()

@@ -1,0 +1,96 @@
+"""Where images come from: a folder, or a layer of the viewer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import FileEdit
+from napari.layers import Image
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+FOLDER = "a folder"
+
+
+class SourceChooser(QWidget):
+    """A list of the viewer's images, with a folder as first choice.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    chosen : callable
+        Called whenever the choice changes.
+    """
+
+    def __init__(self, viewer: Any, chosen: Callable[[], None]) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layers: list[Image] = []
+        self.box = QComboBox()
+        self.box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.folder_edit = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
+        self.folder_edit.line_edit.native.setPlaceholderText("folder of images")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.box)
+        layout.addWidget(self.folder_edit.native)
+        self._chosen = chosen
+        self.refresh()
+        self.box.currentIndexChanged.connect(lambda _: self._changed())
+        self.folder_edit.changed.connect(lambda _: chosen())
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen layer, or None for a folder."""
+        number = self.box.currentIndex() - 1
+        return self._layers[number] if 0 <= number < len(self._layers) else None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder typed or browsed to, if it is one."""
+        text = str(self.folder_edit.line_edit.value).strip()
+        folder = Path(text).expanduser()
+        return folder if text and folder.is_dir() else None
+
+    def choose(self, source: Path | Image) -> None:
+        """Choose a folder or a layer."""
+        if isinstance(source, Path):
+            self.box.setCurrentIndex(0)
+            self.folder_edit.value = source
+        else:
+            names = [layer.name for layer in self._layers]
+            self.box.setCurrentIndex(1 + names.index(source.name))
+
+    def missing(self) -> str | None:
+        """Say what is missing before work can start."""
+        if self.layer is not None or self.folder is not None:
+            return None
+        text = str(self.folder_edit.line_edit.value).strip()
+        return f"{text}: no such folder" if text else "choose a folder or an image layer"
+
+    def refresh(self) -> None:
+        """List the viewer's images anew, keeping the choice; what this plugin made is no input."""
+        before = self.layer
+        self._layers = [
+            layer
+            for layer in map(_bare, self._viewer.layers)
+            if isinstance(layer, Image) and "map_threshold" not in layer.metadata
+        ]
+        self.box.blockSignals(True)
+        self.box.clear()
+        self.box.addItems([FOLDER, *(layer.name for layer in self._layers)])
+        kept = [k for k, layer in enumerate(self._layers) if layer is before]
+        self.box.setCurrentIndex(1 + kept[0] if kept else 0)
+        self.box.blockSignals(False)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.folder_edit.native.setVisible(self.layer is None)
+        self._chosen()
+
+
+def _bare(layer: Any) -> Any:
+    """Take off the proxy around what a plugin's viewer hands out: it is a new one each time."""
+    return getattr(layer, "__wrapped__", layer)

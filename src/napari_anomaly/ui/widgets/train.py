@@ -1,0 +1,234 @@
+"""Train: normal images in, a detector out."""
+
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.methods.recipes import RECIPES, Recipe
+from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.forms import RecipeForm
+from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.session import session_of
+from .panel import WorkPanel
+from .source import SourceChooser
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+
+    from napari_anomaly.core.detector import Detector
+
+FILES = "Anomaly detector (*.anomaly)"
+
+
+class TrainWidget(QScrollArea):
+    """Choose normal images and a method, train, save."""
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__()
+        self.session = session_of(viewer)
+        self._device = ["known when training starts"]  # written by the thread
+        self.source = SourceChooser(viewer, self._check)
+        self.method = ComboBox(choices=list(RECIPES), value="linear")
+        self.about = _text()
+        self.settings = QCollapsible("Settings")
+        self.rate = FloatSpinBox(value=0, min=0, max=0.5, step=0.01)
+        self.rate.native.setDecimals(3)
+        self.rate.native.setSpecialValueText("automatic")
+        self.rate.tooltip = (
+            "wanted share of normal images that fail; automatic: 0.01, or the lowest that the "
+            "number of normal images supports"
+        )
+        self.seed = SpinBox(value=0, max=2**31 - 1)
+        self.seed.tooltip = "decides which images are held out, and everything random in training"
+        self.device = _text()
+        self.panel = WorkPanel("Train", self.train)
+        self.summary = _text()
+        self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
+        self._lay_out()
+        self.method.changed.connect(lambda _: self._new_form())
+        self.save_button.clicked.connect(self._ask_save)
+        self.load_button.clicked.connect(self._ask_load)
+        self.session.changed.connect(self._show_detector)
+        self._new_form()
+        self._show_detector()
+        self._check()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as the form shows it."""
+        return self.form.recipe
+
+    def reset_choices(self, *_: object) -> None:
+        """Follow the viewer's layers; napari calls this."""
+        self.source.refresh()
+
+    def train(self) -> None:
+        """Train with what is chosen; progress and result are shown."""
+        recipe, seed, rate = self.recipe, self.seed.value, self.rate.value or None
+        layer, folder = self.source.layer, self.source.folder
+        data = str(folder) if layer is None else _Normals.of(layer)
+        device = self._device
+
+        def steps() -> "Generator[Progress, None, Detector]":
+            from napari_anomaly.core.detector import fit_steps  # noqa: PLC0415  loads JAX, in the thread
+
+            device[0] = _device()
+            normals = data if isinstance(data, str) else data.images()
+            return (yield from fit_steps(normals, recipe, seed=seed, false_alarm=rate))
+
+        self.panel.run(steps, self._done, lambda _: self.device.setText(device[0]))
+
+    def save(self, path: Path) -> None:
+        """Write the present detector."""
+        if self.session.detector is not None:
+            self.session.detector.save(path)
+            self.panel.say(f"saved as {path}")
+
+    def load(self, path: Path) -> None:
+        """Read a detector in the background and make it the present one."""
+        self.panel.run(loading(path), self._loaded)
+
+    def _done(self, detector: "Detector") -> None:
+        self.session.detector = detector
+
+    def _loaded(self, detector: "Detector") -> None:
+        self.session.detector = detector
+
+    def _check(self) -> None:
+        if hasattr(self, "panel"):
+            self.panel.ready(self.source.missing())
+
+    def _new_form(self) -> None:
+        recipe = RECIPES[self.method.value]
+        self.form = RecipeForm(recipe)
+        self.settings.setContent(self.form)
+        self.about.setText((type(recipe.method).__doc__ or "").strip().split("\n")[0])
+
+    def _show_detector(self) -> None:
+        detector = self.session.detector
+        self.summary.setText("" if detector is None else in_words(detector))
+        self.save_button.setEnabled(detector is not None)
+        self.save_button.setToolTip("" if detector else "train or load a detector first")
+        self.device.setText(detector.provenance.device if detector else self._device[0])
+
+    def _ask_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save detector", "detector.anomaly", FILES)
+        if path:
+            try:
+                self.save(Path(path).with_suffix(".anomaly"))
+            except OSError as error:
+                self.panel.say(f"{path}: cannot be written ({error.strerror})", error=True)
+
+    def _ask_load(self) -> None:
+        if path := QFileDialog.getOpenFileName(self, "Load detector", "", FILES)[0]:
+            self.load(Path(path))
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("normal images", self.source)
+        rows.addRow("method", self.method.native)
+        rows.addRow(self.about)
+        rows.addRow(self.settings)
+        rows.addRow("false alarms", self.rate.native)
+        rows.addRow("seed", self.seed.native)
+        rows.addRow("device", self.device)
+        layout.addLayout(rows)
+        layout.addWidget(self.panel)
+        layout.addWidget(self.summary)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.save_button)
+        buttons.addWidget(self.load_button)
+        layout.addLayout(buttons)
+        layout.addStretch(1)
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setMinimumWidth(300)
+
+
+def loading(path: Path) -> Any:
+    """Return the steps that read a detector."""
+
+    def steps() -> "Generator[Progress, None, Detector]":
+        yield Progress("loading", 0, 1)
+        from napari_anomaly.core.detector import load  # noqa: PLC0415  loads JAX, in the thread
+
+        return load(path)
+
+    return steps
+
+
+def in_words(detector: "Detector") -> str:
+    """Say what a detector was made from and what it promises."""
+    made, calibration = detector.provenance, detector.calibration
+    return (
+        f"<b>{made.method}</b>, seed {made.seed}, from {made.data}: {made.n_train} images trained on, "
+        f"{made.n_calibration} others held out; {made.fit_seconds:.1f} s on {made.device}.<br>"
+        f"An image fails above the score {calibration.threshold:.3g}. At most "
+        f"{calibration.false_alarm:.2g} of normal images should; with 95 % confidence it is below "
+        f"{calibration.false_alarm_bound():.2g}."
+    )
+
+
+class _Normals:
+    """The normal images of a layer, read when training asks for them."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self._images = images
+
+    @classmethod
+    def of(cls, layer: "Image") -> "_Normals":
+        """Take a layer's slices, without those whose metadata names a defect.
+
+        Raises
+        ------
+        DataError
+            No slice is left.
+        """
+        images = slices(layer)
+        defects = layer.metadata.get("defect")
+        if isinstance(defects, list) and len(defects) == len(images):
+            images = [
+                image for image, kind in zip(images, defects, strict=True) if kind in (None, "good")
+            ]
+        if not images:
+            raise DataError(f"{layer.name}: every image shows a defect; expected normal images")
+        return cls(images)
+
+    def images(self) -> list[np.ndarray]:
+        """Read them."""
+        return [np.asarray(image) for image in self._images]
+
+
+def _device() -> str:
+    """Name the device that JAX, loaded by now, computes on."""
+    jax: Any = sys.modules.get("jax")
+    if jax is None:
+        return "CPU"
+    device = jax.devices()[0]
+    return "CPU" if device.platform == "cpu" else str(device.device_kind)
+
+
+def _text() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    return label

@@ -1,0 +1,110 @@
+"""Long work in a thread of napari's: steps in, callbacks in the window's thread out."""
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from napari.qt.threading import create_worker
+
+from napari_anomaly.core.types import Progress
+
+T = TypeVar("T")
+Steps = Callable[[], Generator[Progress, None, T]]
+
+_PAUSE = 0.1  # seconds between reports: a window that redraws more often slows the work down
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """How the work ended: a value, or the error; and what was warned of on the way."""
+
+    value: T | None
+    error: Exception | None
+    warned: tuple[str, ...] = ()
+
+
+class Job(Generic[T]):
+    """Work that runs in a thread from now on.
+
+    Parameters
+    ----------
+    steps : callable
+        Makes the generator; called in the thread, so that imports happen there too.
+    progressed : callable
+        Gets a `Progress` at most ten times a second.
+    ended : callable
+        Gets the `Outcome`. Never called once the job was cancelled.
+    stopped : callable
+        Called when napari itself stops the thread (its task manager, or closing).
+    """
+
+    def __init__(
+        self,
+        steps: Steps[T],
+        *,
+        progressed: Callable[[Progress], None],
+        ended: Callable[[Outcome[T]], None],
+        stopped: Callable[[], None],
+    ) -> None:
+        self._stop = threading.Event()
+        worker: Any = create_worker(
+            _in_thread,
+            steps,
+            self._stop,
+            _start_thread=False,
+            _connect={
+                "yielded": self._unless_cancelled(progressed),
+                "returned": self._unless_cancelled(ended),
+                "aborted": self._unless_cancelled(stopped),
+            },
+        )
+        worker.start()
+
+    def cancel(self) -> None:
+        """Call nothing back from now on; the thread ends with its next step."""
+        self._stop.set()
+
+    def _unless_cancelled(self, call: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: Any) -> None:
+            if not self._stop.is_set():
+                call(*arguments)
+
+        return guarded
+
+
+def _in_thread(
+    steps: Steps[T], stop: threading.Event
+) -> Generator[Progress, None, Outcome[T] | None]:
+    # Errors are returned: superqt takes a RuntimeError for a deleted worker and never reports the end.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value: T | None = None
+        error: Exception | None = None
+        try:
+            value = yield from _rarely(steps(), stop)
+        except Exception as found:  # noqa: BLE001  shown to the user by whoever waits for the outcome
+            error = found
+    return Outcome(value, error, tuple(dict.fromkeys(str(one.message) for one in caught)))
+
+
+def _rarely(
+    steps: Generator[Progress, None, T], stop: threading.Event
+) -> Generator[Progress, None, T | None]:
+    """Pass steps on, but not too many; close the work when asked to stop."""
+    stage, last = "", 0.0
+    try:
+        while not stop.is_set():
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            if now.stage != stage or now.step == now.total or time.monotonic() - last > _PAUSE:
+                stage, last = now.stage, time.monotonic()
+                yield now
+    finally:
+        steps.close()
+    return None
