@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+
 from napari_anomaly.core.types import Inspection, Region
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 
@@ -99,7 +100,9 @@ def test_stack_lies_on_its_source_and_regions_count_over_it(viewer):
     # the features table selects by row number: row k must describe label k
     assert regions.features["index"].tolist() == [0, 1, 2, 3]
     assert regions.features["image"].tolist() == [-1, 0, 0, 2]
-    for label, area in zip(regions.features["index"][1:], regions.features["area"][1:], strict=True):
+    for label, area in zip(
+        regions.features["index"][1:], regions.features["area"][1:], strict=True
+    ):
         assert np.count_nonzero(regions.data == label) == area
     assert anomaly_map.metadata["verdict"] == ["fail", "pass", "fail"]
 
@@ -119,7 +122,9 @@ def test_leading_axes_of_the_source_are_kept(viewer):
 
 def test_rgb_stack(viewer):
     source = viewer.add_image(np.zeros((2, 12, 10, 3), np.uint8), rgb=True)
-    reconstruction, anomaly_map, _ = add_to_viewer(viewer, [inspection(rgb=True)] * 2, source=source)
+    reconstruction, anomaly_map, _ = add_to_viewer(
+        viewer, [inspection(rgb=True)] * 2, source=source
+    )
     assert reconstruction.rgb
     assert reconstruction.data.shape == (2, 12, 10, 3)
     assert anomaly_map.data.shape == (2, 12, 10)

@@ -6,11 +6,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import napari_anomaly
 import pytest
 import yaml
 from napari._app_model.constants import MenuId
 from npe2 import PluginManifest
+
+import napari_anomaly
 
 PATH = Path(napari_anomaly.__file__).with_name("napari.yaml")
 RAW = yaml.safe_load(PATH.read_text())
@@ -45,7 +46,9 @@ def test_every_contribution_names_a_command():
         for kind in ("readers", "writers", "sample_data", "widgets")
         for item in GIVEN[kind]
     ]
-    named += [item["command"] for items in GIVEN["menus"].values() for item in items if "command" in item]
+    named += [
+        item["command"] for items in GIVEN["menus"].values() for item in items if "command" in item
+    ]
     assert set(named) == set(COMMANDS)
 
 
@@ -53,7 +56,9 @@ def test_every_menu_exists_and_is_reached():
     submenus = {submenu["id"] for submenu in GIVEN["submenus"]}
     allowed = {str(menu) for menu in MenuId.contributables()} | submenus
     assert set(GIVEN["menus"]) <= allowed
-    used = {item["submenu"] for items in GIVEN["menus"].values() for item in items if "submenu" in item}
+    used = {
+        item["submenu"] for items in GIVEN["menus"].values() for item in items if "submenu" in item
+    }
     assert used == submenus
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from PIL import Image
+
 from napari_anomaly.core.data.files import read_pages
 from napari_anomaly.core.errors import DataWarning
 from napari_anomaly.ui.headers import headers
 from napari_anomaly.ui.readers import LIST_LIMIT, get_reader, read_folder
-from PIL import Image
 
 
 def save(path, image):
@@ -37,7 +38,10 @@ def category(tmp_path):
 
 
 def by_name(path):
-    return {attributes["name"]: (data, attributes, kind) for data, attributes, kind in read_folder(str(path))}
+    return {
+        attributes["name"]: (data, attributes, kind)
+        for data, attributes, kind in read_folder(str(path))
+    }
 
 
 def test_category_becomes_stacks_with_aligned_masks(category):

@@ -4,6 +4,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.readers import read_folder
 from napari_anomaly.ui.writers import write_masks, write_single_mask
@@ -70,7 +71,9 @@ def test_napari_saves_one_stack_and_several_layers(category, tmp_path, plugin):
 
 def test_saving_where_they_came_from_changes_nothing(category):
     before = {path: path.stat().st_mtime_ns for path in category.rglob("*_mask.png")}
-    write_masks(str(category), [layer for layer in read_folder(str(category)) if layer[2] == "labels"])
+    write_masks(
+        str(category), [layer for layer in read_folder(str(category)) if layer[2] == "labels"]
+    )
     assert before == {path: path.stat().st_mtime_ns for path in category.rglob("*_mask.png")}
 
 
@@ -78,7 +81,9 @@ def test_a_changed_mask_is_refused_and_nothing_is_written(category):
     masks = next(layer for layer in read_folder(str(category)) if layer[2] == "labels")
     masks[0][0, 3, 3] = 1 - min(masks[0][0, 3, 3], 1)
     (category / "ground_truth/hole/0_mask.png").unlink()
-    with pytest.raises(DataError, match=r"crack/0_mask\.png: exists and differs .* nothing was written"):
+    with pytest.raises(
+        DataError, match=r"crack/0_mask\.png: exists and differs .* nothing was written"
+    ):
         write_masks(str(category), [masks])
     assert not (category / "ground_truth/hole/0_mask.png").exists()
 

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 
 from napari_anomaly.core.types import AnomalyMap, Image
 
-Line = tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]
+Line = tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]
 Limits = Mapping[str, float]
 
 _POINTS = 2000
+_LINES = {"images": "tab:blue", "pixels": "tab:green"}
 _NORMAL, _DEFECT, _LIMIT = "tab:blue", "tab:orange", "black"
 
 
@@ -72,7 +73,7 @@ def curve_figure(curves: Mapping[str, Mapping[str, Line]]) -> Figure:
     for k, name in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), k)
         for line, (x, y) in curves[name].items():
-            axes.plot(x, y, label=line)
+            axes.plot(x, y, label=line, color=_LINES[line])
         axes.set(title=name, xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
         axes.set(xlabel=labels[name][0], ylabel=labels[name][1])
         axes.legend(loc="lower right" if name != "precision-recall" else "lower left")
@@ -89,10 +90,15 @@ def gallery_figure(exhibits: Sequence[Exhibit], map_threshold: float) -> Figure:
     low, high = _shared_scale(exhibits, map_threshold)
     for row, exhibit in zip(grid, exhibits, strict=False):
         shown = row[1].imshow(exhibit.anomaly_map, cmap="magma", vmin=low, vmax=high)
-        _draw_exhibit(row, exhibit)
+        _draw_exhibit(list(row), exhibit)
     if exhibits:
-        bar = figure.colorbar(shown, ax=grid[:, 1], extend="both", label="anomaly map")
-        bar.ax.axhline(map_threshold, color="white", linewidth=2)
+        for axes, title in zip(
+            grid[0, 1:], ("anomaly map", "ground truth", "regions"), strict=True
+        ):
+            axes.set_title(title, fontsize="small")
+        label = "anomaly map (line: threshold of regions)"
+        bar = figure.colorbar(shown, ax=grid, shrink=1 / rows, extend="both", label=label)
+        bar.ax.axhline(map_threshold, color="tab:cyan", linewidth=2)
     return figure
 
 
@@ -119,7 +125,7 @@ def _draw_exhibit(row: Sequence[Axes], exhibit: Exhibit) -> None:
     for axes in (row[0], row[3]):
         axes.imshow(_viewable(exhibit.image), cmap="gray", vmin=0, vmax=1)
     if exhibit.gt_mask is None:
-        row[2].set_title("no mask", fontsize="small")
+        row[2].text(0.5, 0.5, "no mask", ha="center", transform=row[2].transAxes)
     else:
         row[2].imshow(exhibit.gt_mask, cmap="gray", vmin=0, vmax=1)
     found = exhibit.labels > 0
@@ -133,7 +139,8 @@ def _shared_scale(exhibits: Sequence[Exhibit], map_threshold: float) -> tuple[fl
         return 0.0, 1.0
     low = min(float(np.percentile(e.anomaly_map, 1)) for e in exhibits)
     high = max(float(np.percentile(e.anomaly_map, 99.9)) for e in exhibits)
-    return min(low, map_threshold), max(high, map_threshold) + 1e-6 * (abs(map_threshold) + 1)
+    low, high = min(low, map_threshold), max(high, map_threshold)
+    return low, high + 0.1 * (high - low) + 1e-6 * (abs(high) + 1)  # keeps the threshold inside
 
 
 def _viewable(image: Image) -> Float[np.ndarray, "..."]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -47,6 +47,7 @@ if sys.platform != "win32":
 _WORST = 4  # exhibits of each kind
 
 
+@runtime_checkable
 class Inspector(Protocol):
     """What an evaluation needs of a detector."""
 
@@ -348,7 +349,7 @@ def _pixel_curve(results: Sequence[_Result]) -> PixelCurve | None:
     return pixel_curve(parts) if rankable else None
 
 
-def _cost(results: Sequence[_Result]) -> dict[str, float | None]:
+def _cost(results: Sequence[_Result]) -> dict[str, int | float | None]:
     good = sum(r.sample.defect == "good" for r in results)
     return {
         "n_test_good": good,

@@ -171,7 +171,7 @@ def _stain(cloth: _Cloth, rng: np.random.Generator) -> tuple[np.ndarray, Bool[np
     radius = rng.uniform(9, 18)
     depth = blot(rng, shape, _somewhere(rng, shape, 28), (radius, radius * rng.uniform(1.0, 1.5)))
     edge = step(depth, 0.0, 0.06) * step(-depth, -0.3, -0.05)
-    soak = 0.20 * step(depth, 0.0, 0.15) + 0.14 * edge
+    soak = 0.28 * step(depth, 0.0, 0.15) + 0.16 * edge
     return _render(cloth) * (1 - soak), _joined(depth > 0)
 
 

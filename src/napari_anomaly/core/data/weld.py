@@ -213,7 +213,7 @@ def _discoloration(
     y = float(np.argmin(np.abs(plate.across[:, int(x)] - side)))
     radius = plate.half * rng.uniform(0.6, 1.0)
     depth = blot(rng, shape, (y, x), (radius, radius * rng.uniform(1.2, 1.9)))
-    burnt = (0.6 * step(depth, 0.0, 0.5))[..., None]
+    burnt = (0.8 * step(depth, 0.0, 0.5))[..., None]
     ring = step(depth, 0.2, 0.7)[..., None]
     tint = 0.75 * (ring * _BLUE + (1 - ring) * _STRAW)
     return _render(replace(plate, colour=plate.colour + burnt * (tint - plate.colour))), depth > 0

@@ -158,8 +158,8 @@ def _reconstruction_filter(
     mean: np.ndarray, covariance: np.ndarray, knobs: Linear
 ) -> tuple[np.ndarray, np.ndarray]:
     """Filter ``(2p-1, 2p-1, c, c)`` and offset ``(c,)`` equal to encode, decode and average the overlapping patches."""
-    values, vectors = np.linalg.eigh(covariance)
-    components = vectors[:, ::-1][:, : _components_for(values[::-1], knobs.variance)].T
+    _, vectors = np.linalg.eigh(covariance)
+    components = vectors[:, ::-1][:, : knobs.components].T
     side, channels = knobs.patch, len(mean) // knobs.patch**2
     shaped = components.reshape(-1, side, side, channels)
     kernel = np.zeros((2 * side - 1, 2 * side - 1, channels, channels))
@@ -172,17 +172,9 @@ def _reconstruction_filter(
     return (kernel / side**2).astype(np.float32), offset.astype(np.float32)
 
 
-def _components_for(variances: np.ndarray, share: float) -> int:
-    """Fewest leading components whose variances reach the share; at least one."""
-    variances = np.maximum(variances, 0)
-    if variances.sum() == 0:
-        return 1
-    return int(np.searchsorted(np.cumsum(variances) / variances.sum(), share)) + 1
-
-
 def _filtered(images: Images, kernel: Array, offset: Array, patch: int) -> Images:
     reach = patch - 1
-    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     result = lax.conv_general_dilated(
         padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -195,8 +187,8 @@ def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
         raise TrainingError(f"found {len(images)} training image; expected at least 2 for components")
     mean = images.mean(0, dtype=np.float64)
     flat = (images - mean).reshape(len(images), -1)
-    values, vectors = np.linalg.eigh(flat @ flat.T)
-    keep = _components_for(values[::-1], knobs.variance)
+    _, vectors = np.linalg.eigh(flat @ flat.T)
+    keep = min(knobs.components, len(images) - 1)
     components = vectors[:, ::-1][:, :keep].T @ flat
     norms = np.linalg.norm(components, axis=1, keepdims=True)
     components = components / np.where(norms > 0, norms, 1)

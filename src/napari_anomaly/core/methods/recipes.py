@@ -59,8 +59,8 @@ class Linear:
     scales: tuple[Positive, ...] = Field(
         (1, 2, 4), min_length=1, description="the image is shrunk by each of these factors"
     )
-    variance: float = Field(
-        0.95, gt=0, lt=1, description="share of the training variance the components keep"
+    components: int = Field(
+        8, ge=1, description="components kept at each scale; more copy more, defects too"
     )
 
     def implementation(self) -> Implementation:
