@@ -89,6 +89,12 @@ def test_a_gap_in_the_corner_closes_a_ring_but_one_in_a_side_does_not():
     assert regions(side, 1.0, halves)[1][0].area == 11
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_notch_in_any_side_of_the_image_is_no_hole(turns):
+    notch = np.rot90(picture("555", "55.", "555"), turns)
+    assert regions(notch, 1.0, halves, min_area=1)[1][0].area == 8
+
+
 def test_small_is_judged_before_filling():
     assert regions(picture("555", "5.5", "555"), 1.0, halves, min_area=9)[1] == ()
 

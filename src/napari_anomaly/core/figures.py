@@ -115,8 +115,7 @@ def thinned(line: Line) -> Line:
     if len(x) <= _POINTS:
         return line
     way = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
-    keep = np.searchsorted(way, np.linspace(0, way[-1], _POINTS))
-    keep = np.unique(np.append(keep, [0, len(x) - 1]))
+    keep = np.unique(np.searchsorted(way, np.linspace(0, way[-1], _POINTS)))
     return x[keep], y[keep]
 
 
