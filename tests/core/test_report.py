@@ -357,7 +357,7 @@ def test_report_json_means_complete(report, tmp_path):
 
 
 def test_limits_are_drawn_where_they_are():
-    (axes,) = score_figure([1, 2], [8], {"fail above": 5.0, "review above": 3.0}).axes
+    (axes,) = score_figure([1.0, 2.0], [8.0], {"fail above": 5.0, "review above": 3.0}).axes
     assert [line.get_xdata()[0] for line in axes.lines] == [5, 3]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         *("good (2)", "defect (1)", "fail above (5)", "review above (3)"),
