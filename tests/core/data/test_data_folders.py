@@ -331,6 +331,20 @@ def test_a_root_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
         open_folder(tmp_path)
 
 
+def test_a_train_folder_without_permission_is_not_taken_for_a_missing_one(tmp_path, monkeypatch):
+    _mvtec(tmp_path)
+    is_dir = Path.is_dir
+
+    def guarded(self):
+        if self.parts[-2:] == ("train", "good"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_dir(self)
+
+    monkeypatch.setattr(Path, "is_dir", guarded)
+    with pytest.raises(DataError, match=r"train.good: cannot be listed \(Permission denied\)"):
+        open_folder(tmp_path)
+
+
 def test_many_problems_make_few_warnings(tmp_path):
     _mvtec(tmp_path)
     _images(tmp_path, *(f"test/hole/x{k}.png" for k in range(30)))

@@ -148,13 +148,14 @@ def _check_folder(root: Path) -> None:
         raise DataError(f"{root}: no such folder; check the path")
     if not root.is_dir():
         raise DataError(f"{root}: a file; expected the folder that holds the images")
-    if _is_folder(root / "train" / "good"):
-        return
     try:
+        if (root / "train" / "good").is_dir():
+            return
         found = [child.name for child in categories(root)]
     except OSError as error:
         raise DataError(
-            f"{root}: cannot be listed ({error.strerror}); allow reading the folder"
+            f"{error.filename or root}: cannot be listed ({error.strerror}); "
+            "allow reading the folder"
         ) from error
     if found:
         raise DataError(
