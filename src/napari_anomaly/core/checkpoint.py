@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,36 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"{path}: damaged or not a {kind} ({error}); expected a complete file written by napari-anomaly. "
             "Copy it again or fit anew."
         ) from error
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """Where an interrupted training leaves its state; ``fingerprint`` tells whose state it is."""
+
+    path: Path
+    fingerprint: str
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """Return the kept arrays; None if there is no file.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged or of another recipe, seed or set of images.
+        """
+        if not self.path.exists():
+            return None
+        header, arrays = read(self.path, "training state")
+        if header.get("fingerprint") != self.fingerprint:
+            raise CheckpointError(
+                f"{self.path}: the state of another training (recipe, seed or images differ); expected one of this "
+                "training. Remove the file to start anew."
+            )
+        return arrays
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write the arrays."""
+        write(self.path, "training state", {"fingerprint": self.fingerprint}, arrays)
 
 
 def _header_of(path: Path, kind: str, text: str) -> dict[str, Any]:

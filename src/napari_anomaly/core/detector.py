@@ -1,5 +1,7 @@
 """Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
 
+import hashlib
+import json
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,9 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_anomaly.core import checkpoint
 from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
+from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.data.folders import Dataset, open_folder, read_samples
 from napari_anomaly.core.data.split import split
-from napari_anomaly.core.errors import AnomalyError, CalibrationError, CheckpointError, ImageError
+from napari_anomaly.core.errors import AnomalyError, CalibrationError, CheckpointError, ImageError, TrainingError
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import (
     VAE,
@@ -289,14 +292,21 @@ def fit_steps(
     samples, read = _source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     _rate(false_alarm, len(parts.calibration))
-    recipe, images = yield from _read_training(recipe, parts.train, read)
-    fitted = yield from recipe.method.implementation().fit_steps(
-        recipe.method, images, seed=seed, budget=budget, state_file=state_file
-    )
+    recipe, images, names = yield from _read_training(recipe, parts.train, read)
+    keeper = None if state_file is None else StateFile(Path(state_file), _fingerprint(recipe, seed, names))
+    try:
+        fitted = yield from recipe.method.implementation().fit_steps(
+            recipe.method, images, seed=seed, budget=budget, keeper=keeper
+        )
+    except TrainingError as error:
+        where = "" if error.image is None else f" (first in {names[error.image]})"
+        raise TrainingError(f"{error}{where}", error.image) from error
     looks: list[_Look] = []
     for sample, image in read(parts.calibration):
         looks.append(_named(sample, partial(_look, recipe, fitted, image)))
         yield Progress("calibrating", len(looks), len(parts.calibration))
+    if keeper is not None:
+        keeper.path.unlink(missing_ok=True)
     provenance = Provenance(
         method=name,
         seed=seed,
@@ -348,6 +358,12 @@ def _rate(wanted: float | None, n: int) -> float:
     return wanted
 
 
+def _fingerprint(recipe: Recipe, seed: int, names: Sequence[str]) -> str:
+    """Tells whether a kept training state belongs to this recipe, seed and images."""
+    text = json.dumps([to_plain(recipe), seed, list(names)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _named(sample: Sample, work: Any) -> Any:
     """Do the work; an image's error tells the image's name."""
     try:
@@ -358,20 +374,22 @@ def _named(sample: Sample, work: Any) -> Any:
 
 def _read_training(
     recipe: Recipe, samples: Sequence[Sample], read: Reader
-) -> Generator[Progress, None, tuple[Recipe, np.ndarray]]:
-    """The recipe with what preprocessing learned, and the normalised images ``(n, y, x, c)``."""
+) -> Generator[Progress, None, tuple[Recipe, np.ndarray, list[str]]]:
+    """The recipe with what preprocessing learned, the normalised images ``(n, y, x, c)`` and their names."""
     looked_at = samples[:: max(1, len(samples) // _COLOUR_LOOKS)]
     steps = recipe.preprocess.settle_colour(image for _, image in read(looked_at))
     ready: list[Pixels] = []
+    names: list[str] = []
     for sample, image in read(samples):
         ready.append(_named(sample, lambda image=image: steps.apply(image)[0]))
+        names.append(sample.name)
         yield Progress("reading", len(ready), len(samples))
     images = steps.stacked(ready)
     normalise = steps.normalise.fit(images)
     mean, std = normalise.moments()
     images -= mean
     images /= std
-    return replace(recipe, preprocess=replace(steps, normalise=normalise)), images
+    return replace(recipe, preprocess=replace(steps, normalise=normalise)), images, names
 
 
 @partial(jax.jit, static_argnames="residual")

@@ -18,7 +18,14 @@ class RecipeError(AnomalyError, ValueError):
 
 
 class TrainingError(AnomalyError, RuntimeError):
-    """Training cannot go on; the message names step, learning rate and image."""
+    """Training cannot go on; the message names step, learning rate and image.
+
+    ``image`` is the index of the training image it happened in, where there is one.
+    """
+
+    def __init__(self, message: str, image: int | None = None) -> None:
+        super().__init__(message)
+        self.image = image
 
 
 class CalibrationError(AnomalyError, ValueError):

@@ -85,7 +85,7 @@ class ImagePCA:
 
 
 def fit_steps(
-    knobs: Linear, images: np.ndarray, *, seed: int, budget: float | None, state_file: Any = None
+    knobs: Linear, images: np.ndarray, *, seed: int, budget: float | None, keeper: Any = None
 ) -> Generator[Progress, None, PatchPCA | ImagePCA]:
     """Fit to ``(n, y, x, c)`` normalised images; deterministic, so ``seed`` and ``budget`` change nothing."""
     if knobs.support == "image":

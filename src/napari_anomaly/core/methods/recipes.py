@@ -27,7 +27,7 @@ class Implementation(Protocol):
     """What the module behind a method's knobs offers."""
 
     def fit_steps(
-        self, knobs: Any, images: Images, *, seed: int, budget: float | None, state_file: Any
+        self, knobs: Any, images: Images, *, seed: int, budget: float | None, keeper: Any
     ) -> Generator[Progress, None, "Fitted"]:
         """Fit to normalised training images."""
 

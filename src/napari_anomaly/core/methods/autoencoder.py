@@ -1,0 +1,79 @@
+"""Convolutional autoencoder: reconstructs what it has seen, and little else."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from napari_anomaly.core.methods.fitted import Images, Pair
+from napari_anomaly.core.methods.recipes import Autoencoder
+from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
+from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
+from napari_anomaly.core.nn.train import train
+from napari_anomaly.core.types import Progress
+
+
+class Network(nnx.Module):
+    """Encoder and decoder."""
+
+    def __init__(self, knobs: Autoencoder, grid: Grid, *, rngs: nnx.Rngs) -> None:
+        self.encoder = Encoder(grid, knobs.widths, knobs.down, knobs.latent, rngs=rngs)
+        self.decoder = Decoder(grid, knobs.widths, knobs.latent, rngs=rngs)
+
+    def __call__(self, images: Images) -> Images:
+        """Reconstruct ``(n, y, x, c)`` normalised images."""
+        return self.decoder(self.encoder(images))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["graph", "grid"])
+@dataclass(frozen=True)
+class FittedAutoencoder:
+    """A trained network as graph and weights."""
+
+    weights: nnx.State
+    graph: Any
+    grid: Grid
+
+    def pairs(self, images: Images) -> tuple[Pair, ...]:
+        """Reconstruct."""
+        network: Network = nnx.merge(self.graph, self.weights)
+        return (Pair(images, network(images)),)
+
+    def latent_score(self, images: Images) -> None:
+        """Return None: the code of a plain autoencoder is not scored."""
+
+    def image_score(self, pooled: float, latent: float | None) -> float:
+        """Return the pooled map alone."""
+        return pooled
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Return the weights by name, and the grid."""
+        return to_arrays(self.weights, self.grid)
+
+
+def squared_error(network: Network, images: Images, key: Array) -> Float[Array, " n"]:
+    """Mean squared error of each image."""
+    return ((network(images) - images) ** 2).mean((1, 2, 3))
+
+
+def fit_steps(
+    knobs: Autoencoder, images: np.ndarray, *, seed: int, budget: float | None, keeper: Any = None
+) -> Generator[Progress, None, FittedAutoencoder]:
+    """Train on ``(n, y, x, c)`` normalised images."""
+    grid: Grid = images.shape[1:]
+    network = fresh(Network, knobs, grid, seed)
+    weights = yield from train(
+        network, squared_error, images, knobs.training, seed=seed, budget=budget, keeper=keeper
+    )
+    return FittedAutoencoder(weights, nnx.graphdef(network), grid)
+
+
+def restore(knobs: Autoencoder, arrays: Mapping[str, np.ndarray]) -> FittedAutoencoder:
+    """Rebuild from :meth:`FittedAutoencoder.arrays`."""
+    graph, weights, grid = from_arrays(Network, knobs, arrays)
+    return FittedAutoencoder(weights, graph, grid)
