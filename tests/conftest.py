@@ -1,0 +1,10 @@
+"""Array annotations are checked while tests run, and window tests are left out where napari is missing."""
+
+from importlib.util import find_spec
+
+from jaxtyping import install_import_hook
+
+# Before any test imports the package: axis names and dtypes in signatures become checks.
+install_import_hook("napari_anomaly", "beartype.beartype")
+
+collect_ignore = [] if find_spec("napari") else ["ui"]
