@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 
 @pytest.fixture
 def needs_screen():
-    """Skip where napari's canvas cannot draw: images need OpenGL, which Qt's offscreen platform lacks."""
+    """Skip where napari's canvas cannot draw: images need OpenGL, which Qt lacks offscreen."""
     if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
         pytest.skip("no screen: napari's canvas needs OpenGL")
 

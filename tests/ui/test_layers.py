@@ -53,7 +53,7 @@ def test_one_image_becomes_three_layers(viewer):
 def test_colours_come_from_the_detector_not_from_the_image(viewer):
     quiet = add_to_viewer(viewer, inspection(boxes=()), name="quiet")[1]
     loud = add_to_viewer(viewer, inspection(), name="loud")[1]
-    assert quiet.contrast_limits == loud.contrast_limits == [0, 8]
+    assert quiet.contrast_limits == loud.contrast_limits == [2, 8]
 
 
 @pytest.mark.parametrize("rgb", [False, True])

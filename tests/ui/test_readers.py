@@ -15,6 +15,8 @@ from napari_anomaly.core.errors import DataWarning
 from napari_anomaly.ui.headers import headers
 from napari_anomaly.ui.readers import LIST_LIMIT, get_reader, read_folder
 
+ROTATED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
 
 def save(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,10 @@ def test_napari_opens_it(category, plugin):
     viewer = ViewerModel()
     layers = viewer.open(str(category), plugin="napari-anomaly")
     assert [layer.name for layer in layers] == ["tile normal", "tile test", "tile ground truth"]
-    assert [layer.visible for layer in layers] == [False, True, True]
+    assert [layer.visible for layer in layers] == [True, True, True]
+    # one slider shows every image once: three test images, then two normal ones
+    assert viewer.dims.range[0] == (0, 4, 1)
+    assert tuple(layers[0].world_to_data((4, 5, 6))) == (1, 5, 6)
     assert layers[1].axis_labels == ("image", "y", "x")
 
 
@@ -144,7 +149,7 @@ def test_a_thousand_images_open_fast(tmp_path):
     for k in range(1, 1000):
         (tmp_path / f"train/good/{k}.png").write_bytes(content)
     start = time.perf_counter()
-    ((data, about, _),) = get_reader(str(tmp_path))(str(tmp_path))
+    ((data, _, _),) = get_reader(str(tmp_path))(str(tmp_path))
     seconds = time.perf_counter() - start
     assert data.shape == (1000, 256, 256)
     # decoding all of them takes over a second; the limit leaves room for a busy machine
@@ -172,7 +177,7 @@ def test_folders_that_are_not_ours(tmp_path):
         ("a.png", "RGBA", {}),
         ("a.png", "I;16", {}),
         ("a.jpg", "L", {}),
-        ("a.jpg", "RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
+        ("a.jpg", "RGB", {"exif": ROTATED}),
         ("a.bmp", "RGB", {}),
         ("a.bmp", "P", {}),
         ("a.tif", "L", {}),

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args, get_origin
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
-from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.core.methods.recipes import Knob, Recipe, changed, knobs_of
@@ -32,7 +31,6 @@ class RecipeForm(QWidget):
         self._recipe = recipe
         self._knobs = {knob.path: knob for knob in knobs_of(recipe)}
         self.fields = {path: field_for(knob) for path, knob in self._knobs.items()}
-        self._calm = _NoWheel(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for title, paths in _sections(self._knobs).items():
@@ -69,8 +67,6 @@ class RecipeForm(QWidget):
         for path in paths:
             field = self.fields[path]
             field.native.setToolTip(self._knobs[path].help)
-            field.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            field.native.installEventFilter(self._calm)
             field.changed.connect(lambda _: self.edited.emit())
             name = QLabel(path.rpartition(".")[2].replace("_", " "))
             name.setToolTip(self._knobs[path].help)
@@ -79,7 +75,7 @@ class RecipeForm(QWidget):
 
 
 def field_for(knob: Knob) -> ValueWidget[Any]:
-    """Make the widget that fits a knob's type; what has no widget of its own is typed as Python would be."""
+    """Make the widget that fits a knob's type; tuples and optional values are typed as text."""
     if knob.type is bool:
         return CheckBox(value=knob.value, text="")
     if get_origin(knob.type) is Literal:
@@ -131,15 +127,3 @@ def _sections(paths: Iterable[str]) -> dict[str, list[str]]:
         titles = [_WORDS[part] for part in path.split(".")[:-1] if part in _WORDS]
         sections.setdefault(titles[-1] if titles else "Decision", []).append(path)
     return sections
-
-
-class _NoWheel(QObject):
-    """Lets the wheel scroll the form instead of turning the knob under the pointer."""
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if event is None or not isinstance(watched, QWidget):
-            return False
-        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
-            return True
-        return False

@@ -1,4 +1,4 @@
-"""Size and dtype of image files from their first bytes, so that a folder of thousands opens at once."""
+"""Size and dtype of image files from their first bytes: a folder of thousands opens at once."""
 
 import struct
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ import numpy as np
 from napari_anomaly.core.data.folders import open_folder, read_samples
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
+
 from .layers import add_to_viewer
 from .readers import sample_metadata
 
@@ -100,8 +101,14 @@ def inspect_folder(
 
 def show_folder(
     viewer: "ViewerModel", found: Found, name: str, *, reconstruction: bool = True
-) -> "list[Layer]":
-    """Show a folder's images and results: a stack if their shapes agree, else the strangest of them singly."""
+) -> "list[tuple[int, list[Layer]]]":
+    """Show a folder's images and results: stacks if shapes agree, else the strangest singly.
+
+    Returns
+    -------
+    list of (number of the first image, its layers)
+        One entry for stacks.
+    """
     if len({(image.shape, image.dtype) for image in found.images}) == 1:
         pixels = np.stack(found.images)
         rgb = found.images[0].ndim == 3
@@ -111,11 +118,10 @@ def show_folder(
         )
         results = list(found.results)
         added = add_to_viewer(viewer, results, source=source, reconstruction=reconstruction)
-        return [source, *added]
+        return [(0, [source, *added])]
     return [
-        layer
+        (k, _show_one(viewer, found, k, visible=rank == 0, reconstruction=reconstruction))
         for rank, k in enumerate(_strangest(found))
-        for layer in _show_one(viewer, found, k, visible=rank == 0, reconstruction=reconstruction)
     ]
 
 
@@ -135,8 +141,8 @@ def _strangest(found: Found) -> Iterable[int]:
     order = sorted(range(len(found.results)), key=lambda k: -found.results[k].score)
     if len(order) > LIST_IMAGES:
         warnings.warn(
-            f"the images differ in size, so each gets layers of its own; the {LIST_IMAGES} with the "
-            f"highest scores are shown, {len(order) - LIST_IMAGES} are left out",
+            "the images differ in size, so each gets layers of its own; the "
+            f"{LIST_IMAGES} with the highest scores are shown, {len(order) - LIST_IMAGES} are not",
             DataWarning,
             stacklevel=3,
         )

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from skimage.segmentation import relabel_sequential
 
 from napari_anomaly.core.types import Inspection
 
@@ -14,7 +13,11 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 ABOUT = ("path", "sample", "split", "defect", "mask_path")
-"""Keys of a layer's metadata that say where its image came from; lists with one entry per slice for stacks."""
+"""Keys of metadata that say where an image came from; lists, one entry per slice, for stacks."""
+
+
+REGION_COLOUR = {None: "#00e5ff", 0: "transparent"}
+"""Cyan: the colour that is nowhere in the map's colours."""
 
 
 def add_to_viewer(
@@ -32,10 +35,10 @@ def add_to_viewer(
     ----------
     viewer : napari.Viewer or napari.components.ViewerModel
     inspection : Inspection or sequence of Inspection
-        A sequence, in C order of the leading axes, becomes stacks ``(n, y, x)``; all must have one shape.
+        A sequence, in C order of the leading axes, becomes stacks ``(n, y, x)``; all of one shape.
     source : napari.layers.Image, optional
-        The inspected layer. Scale, translate, rotate, shear, affine, units and axis labels are taken
-        from it, and its leading axes give a stack its shape.
+        The inspected layer. Scale, translate, rotate, shear, affine, units and axis labels are
+        taken from it, and its leading axes give a stack its shape.
     name : str, optional
         Start of the new layers' names; the source's name, or ``"inspection"``.
     metadata : mapping, optional
@@ -86,6 +89,7 @@ def add_to_viewer(
         _stack(labels, shape),
         name=f"{base} anomaly regions",
         features=features,
+        colormap=REGION_COLOUR,
         metadata=about,
         **place,
     )
@@ -106,7 +110,7 @@ def in_words(inspection: Inspection) -> str:
 
 
 def slices(layer: "Image") -> list[np.ndarray]:
-    """List the images of a layer, ``(y, x)`` or ``(y, x, c)``, in C order of its leading axes; lazy stays lazy."""
+    """List a layer's images, ``(y, x)`` or ``(y, x, c)``, in C order of the other axes, unread."""
     data = layer.data[0] if layer.multiscale else layer.data
     pixel_axes = 3 if layer.rgb else 2
     leading = tuple(data.shape[: data.ndim - pixel_axes])
@@ -132,21 +136,22 @@ def _stack(images: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
 
 def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
     """Tie the colours to the detector, not to the image, so that normal images stay dark."""
-    top = 2 * results[0].map_threshold
-    if np.isfinite(top) and top > 0:
-        return 0.0, float(top)
+    limit = results[0].map_threshold
+    if np.isfinite(limit) and limit > 0:
+        return limit / 2, 2 * limit
     return 0.0, float(max(np.max([r.anomaly_map.max() for r in results]), 1e-6))
 
 
 def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "score": [r.score for r in results],
         "p_value": [r.p_value for r in results],
         "verdict": [r.verdict for r in results],
         "regions": [len(r.regions) for r in results],
     }
     limits = {"threshold": results[0].threshold, "map_threshold": results[0].map_threshold}
-    return {**(columns if stacked else {key: row[0] for key, row in columns.items()}), **limits}
+    own = columns if stacked else {key: row[0] for key, row in columns.items()}
+    return {**own, **limits}
 
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
@@ -156,12 +161,12 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
     labels: list[np.ndarray] = []
     rows: list[dict[str, Any]] = [{"index": 0, "image": -1}]
     for number, result in enumerate(results):
-        renumbered, forward, _ = relabel_sequential(result.labels, offset=len(rows))
-        labels.append(renumbered.astype(np.int32))
-        for region in sorted(result.regions, key=lambda r: r.label):
+        numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
+        for region in result.regions:
+            numbers[region.label] = len(rows)
             rows.append(
                 {
-                    "index": int(forward[region.label]),
+                    "index": len(rows),
                     "image": number,
                     "area": region.area,
                     "max_score": region.max_score,
@@ -169,11 +174,12 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
                     "p_value": region.p_value,
                 }
             )
+        labels.append(numbers[result.labels])
     columns = ["index", "image", "area", "max_score", "mean_score", "p_value"]
     return labels, pd.DataFrame(rows, columns=columns)
 
 
-def _place(source: "Image | None", ndim: int) -> dict[str, Any]:
+def _place(source: Any, ndim: int) -> dict[str, Any]:
     """Take over where a source lies; of its trailing axes where the result has fewer."""
     if source is None:
         return {}

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from skimage.measure import label
+import scipy.ndimage
 
 from napari_anomaly.core.data.files import is_image_name, read_image
 from napari_anomaly.core.data.folders import Dataset, categories, mask_of, open_folder
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Sample
+
 from .headers import Header, headers
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LayerData = tuple[Any, dict[str, Any], str]
+
+MASK_COLOUR = {None: "#76ff03", 0: "transparent"}
+"""One green for all of the ground truth, told apart from regions found and from the map."""
 
 LIST_LIMIT = 100
 """Layers that a folder of images of differing size may open as."""
@@ -99,7 +103,10 @@ def _category(root: Path) -> list[LayerData]:
     train, test = _pages(dataset.train), _pages(dataset.test)
     if not train and not test:
         raise DataError(f"{root}: none of its images can be read")
-    layers = _images(dataset, train, f"{name} normal", visible=not test)
+    stacked = _one_shape(train) and _one_shape(test)
+    layers = _images(dataset, train, f"{name} normal", visible=stacked or not test)
+    if stacked:  # one slider for all: test images first, normal ones after them
+        layers[0][1]["translate"] = (len(test), 0, 0)
     layers += _images(dataset, test, f"{name} test", visible=True)
     if dataset.has_masks:
         layers += _masks(dataset, test, f"{name} ground truth")
@@ -125,9 +132,9 @@ def _one_shape(pages: Sequence[_Page]) -> bool:
 def _shown(pages: Sequence[_Page], name: str) -> Sequence[_Page]:
     if len(pages) > LIST_LIMIT:
         warnings.warn(
-            f"{name}: the images differ in size or dtype, so each becomes a layer of its own; the first "
-            f"{LIST_LIMIT} are shown and {len(pages) - LIST_LIMIT} are left out. The Train and Inspect "
-            "widgets take the whole folder",
+            f"{name}: the images differ in size or dtype, so each becomes a layer of its own; "
+            f"the first {LIST_LIMIT} are shown and {len(pages) - LIST_LIMIT} are left out. "
+            "The Train and Inspect widgets take the whole folder",
             DataWarning,
             stacklevel=2,
         )
@@ -179,7 +186,7 @@ def _single(dataset: Dataset, page: _Page) -> dict[str, Any]:
 
 
 def _lazy(pages: Sequence[_Page]) -> "da.Array":
-    import dask.array as da  # noqa: PLC0415  comes with napari
+    import dask.array  # noqa: PLC0415  comes with napari
 
     header = pages[0].header
 
@@ -188,7 +195,8 @@ def _lazy(pages: Sequence[_Page]) -> "da.Array":
 
     chunks = ((1,) * len(pages), *((size,) for size in header.shape))
     meta = np.empty((0,) * len(chunks), header.dtype)
-    stack: da.Array = da.map_blocks(block, chunks=chunks, dtype=header.dtype, meta=meta)
+    map_blocks: Any = dask.array.map_blocks
+    stack: da.Array = map_blocks(block, chunks=chunks, dtype=header.dtype, meta=meta)
     return stack
 
 
@@ -233,7 +241,7 @@ def _labels(
     data = np.zeros((len(pages), height, width), np.int32)
     rows: list[tuple[int, str, str]] = [(0, "", "background")]
     for image, page in zip(data, pages, strict=True):
-        regions, count = label(_mask(page), return_num=True, connectivity=2)
+        regions, count = scipy.ndimage.label(_mask(page), np.ones((3, 3)))
         image[...] = np.where(regions > 0, regions + len(rows) - 1, 0)
         rows += [(len(rows) + k, page.sample.name, page.sample.defect) for k in range(count)]
     features = pd.DataFrame(rows, columns=["index", "sample", "defect"])
@@ -242,7 +250,7 @@ def _labels(
 
 
 def _lazy_labels(pages: Sequence[_Page], name: str, about: dict[str, Any]) -> LayerData:
-    import dask.array as da  # noqa: PLC0415  comes with napari
+    import dask.array  # noqa: PLC0415  comes with napari
 
     size = pages[0].header.shape[:2]
 
@@ -250,10 +258,11 @@ def _lazy_labels(pages: Sequence[_Page], name: str, about: dict[str, Any]) -> La
         return _mask(pages[block_id[0]]).astype(np.uint8)[None]
 
     chunks = ((1,) * len(pages), *((side,) for side in size))
-    data = da.map_blocks(block, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+    map_blocks: Any = dask.array.map_blocks
+    data = map_blocks(block, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
     warnings.warn(
-        f"{name}: {len(pages)} masks of {size[0]} x {size[1]} pixels are read when they are looked at "
-        "and cannot be painted in; open fewer images to edit them",
+        f"{name}: {len(pages)} masks of {size[0]} x {size[1]} pixels are read when they are "
+        "looked at and cannot be painted in; open fewer images to edit them",
         DataWarning,
         stacklevel=2,
     )
@@ -265,6 +274,7 @@ def _labels_layer(
 ) -> LayerData:
     labels = ("image", "y", "x")[-data.ndim :]
     attributes = {"name": name, "metadata": about, "visible": visible, "axis_labels": labels}
+    attributes |= {"colormap": MASK_COLOUR}
     return data, attributes | ({} if features is None else {"features": features}), "labels"
 
 

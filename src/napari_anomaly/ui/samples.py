@@ -1,4 +1,4 @@
-"""File > Open Sample: pictures that the package draws itself, as the folder reader would show them."""
+"""File > Open Sample: pictures the package draws itself, as the folder reader would show them."""
 
 from typing import Any, Literal
 
@@ -6,8 +6,7 @@ import numpy as np
 import scipy.ndimage
 
 from napari_anomaly.core.data.synthetic import Picture, sample_pictures
-
-LayerData = tuple[Any, dict[str, Any], str]
+from napari_anomaly.ui.readers import MASK_COLOUR, LayerData
 
 
 def fabric() -> list[LayerData]:
@@ -26,13 +25,14 @@ def _layers(material: Literal["fabric", "plate"], name: str) -> list[LayerData]:
         sides[sample.partition("/")[0]].append((sample, picture))
     masks = np.stack([picture.mask for _, picture in sides["test"]])
     return [
-        _image(sides["train"], f"{name} normal", visible=False),
-        _image(sides["test"], f"{name} test", visible=True),
+        _image(sides["train"], f"{name} normal", after=len(sides["test"])),
+        _image(sides["test"], f"{name} test"),
         (
             _numbered(masks),
             {
                 "name": f"{name} ground truth",
                 "metadata": _about(sides["test"]),
+                "colormap": MASK_COLOUR,
                 "axis_labels": ("image", "y", "x"),
             },
             "labels",
@@ -40,12 +40,12 @@ def _layers(material: Literal["fabric", "plate"], name: str) -> list[LayerData]:
     ]
 
 
-def _image(pictures: list[Any], name: str, *, visible: bool) -> LayerData:
+def _image(pictures: list[Any], name: str, after: int = 0) -> LayerData:
     pixels = np.stack([picture.image for _, picture in pictures])
     attributes = {
         "name": name,
         "rgb": pixels.ndim == 4,
-        "visible": visible,
+        "translate": (after, 0, 0),  # one slider for all: test images first
         "metadata": _about(pictures),
         "axis_labels": ("image", "y", "x"),
     }

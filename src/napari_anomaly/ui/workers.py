@@ -39,6 +39,8 @@ class Job(Generic[T]):
         Gets the `Outcome`. Never called once the job was cancelled.
     stopped : callable
         Called when napari itself stops the thread (its task manager, or closing).
+    wanted : callable
+        Asked before each call back; False cancels. For widgets that Qt may delete at any time.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Job(Generic[T]):
         progressed: Callable[[Progress], None],
         ended: Callable[[Outcome[T]], None],
         stopped: Callable[[], None],
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._wanted = wanted
         self._stop = threading.Event()
         worker: Any = create_worker(
             _in_thread,
@@ -69,6 +73,8 @@ class Job(Generic[T]):
 
     def _unless_cancelled(self, call: Callable[..., None]) -> Callable[..., None]:
         def guarded(*arguments: Any) -> None:
+            if not self._wanted():
+                self.cancel()
             if not self._stop.is_set():
                 call(*arguments)
 
@@ -78,7 +84,7 @@ class Job(Generic[T]):
 def _in_thread(
     steps: Steps[T], stop: threading.Event
 ) -> Generator[Progress, None, Outcome[T] | None]:
-    # Errors are returned: superqt takes a RuntimeError for a deleted worker and never reports the end.
+    # Errors are returned: superqt takes a RuntimeError for a deleted worker and reports no end.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         value: T | None = None

@@ -34,8 +34,8 @@ def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
     Raises
     ------
     DataError
-        A mask exists and differs, two masks would be one file, a good image is painted, or nothing is painted.
-        Then nothing is written.
+        A mask exists and differs, two masks would be one file, a good image is painted, or nothing
+        is painted. Then nothing is written.
     """
     root = Path(path)
     if root.exists() and not root.is_dir():
@@ -52,7 +52,7 @@ def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
 
 
 def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write one Labels layer, ``(y, x)``, as a PNG mask; a stack goes into a folder of that name instead.
+    """Write one Labels layer, ``(y, x)``, as a PNG mask; a stack goes into a folder of that name.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[
 def _named_masks(
     labels: np.ndarray, attributes: Mapping[str, Any]
 ) -> Iterator[tuple[PurePosixPath, np.ndarray]]:
-    """Pair each painted slice with its place below the folder; empty ones where a mask file is known."""
+    """Pair each painted slice, and each that had a mask file, with its place below the folder."""
     images = labels.reshape(-1, *labels.shape[-2:])
     about = attributes.get("metadata", {})
     names = _column(about, "sample", len(images)) or _numbered(attributes, len(images))

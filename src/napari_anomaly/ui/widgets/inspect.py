@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 from napari_anomaly.ui.session import session_of
+
 from .panel import WorkPanel
 from .source import SourceChooser
 from .train import FILES, loading
@@ -29,7 +31,7 @@ from .train import in_words as detector_in_words
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from napari_anomaly.core.detector import Detector
 
@@ -54,7 +56,8 @@ class InspectWidget(QScrollArea):
         self.table = QTableWidget(0, len(COLUMNS))
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
-        self.table.cellClicked.connect(lambda row, _: self._go_to(row))
+        self._shown: list[tuple[int, list[Layer]]] = []  # layers of the table's images
+        self.table.cellClicked.connect(lambda row, _: self.go_to(row))
         self.session.changed.connect(self._show_detector)
         self._show_detector()
 
@@ -91,16 +94,17 @@ class InspectWidget(QScrollArea):
 
     def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
         single = layer.ndim <= 2
-        add_to_viewer(
+        added = add_to_viewer(
             self._viewer,
             found.results[0] if single else list(found.results),
             source=layer,
             reconstruction=keep,
         )
+        self._shown = [(0, added)]
         self._show_scores(found)
 
     def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
-        show_folder(self._viewer, found, folder.name, reconstruction=keep)
+        self._shown = show_folder(self._viewer, found, folder.name, reconstruction=keep)
         self._show_scores(found)
 
     def _show_scores(self, found: Found) -> None:
@@ -111,6 +115,7 @@ class InspectWidget(QScrollArea):
             for column, value in enumerate(cells):
                 self.table.setItem(row, column, _cell(value, row, in_words(result)))
         self.table.setSortingEnabled(True)
+        self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
         self.table.setVisible(True)
         failed = sum(result.verdict == "fail" for result in found.results)
         self.panel.say(
@@ -119,13 +124,25 @@ class InspectWidget(QScrollArea):
             else f"{failed} of {len(found.results)} images fail; click a row to see the image"
         )
 
-    def _go_to(self, row: int) -> None:
-        """Move the slider of a stack to the image of a row."""
+    def go_to(self, row: int) -> None:
+        """Bring the image of a table row into view."""
         item = self.table.item(row, 0)
-        if item is not None and self._viewer.dims.ndim > 2:
-            self._viewer.dims.set_current_step(
-                self._viewer.dims.ndim - 3, item.data(Qt.ItemDataRole.UserRole)
-            )
+        if item is None:
+            return
+        number = int(item.data(Qt.ItemDataRole.UserRole))
+        if len(self._shown) == 1:
+            self._slide(self._shown[0][1][-1], number)
+        elif any(number == k for k, _ in self._shown):
+            for k, layers in self._shown:
+                for layer in layers:
+                    layer.visible = k == number and "reconstruction" not in layer.name
+
+    def _slide(self, layer: "Layer", number: int) -> None:
+        """Move the sliders to one image of a stack, wherever the stack lies."""
+        leading = layer.data.shape[:-2]
+        place = (*np.unravel_index(number, leading), 0, 0) if leading else ()
+        for axis, value in enumerate(layer.data_to_world(place)[:-2] if place else ()):
+            self._viewer.dims.set_point(self._viewer.dims.ndim - layer.ndim + axis, value)
 
     def _check(self) -> None:
         if hasattr(self, "panel"):
@@ -161,6 +178,7 @@ class InspectWidget(QScrollArea):
             down.setVisible(False)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setWordWrap(False)
         self.table.setMinimumHeight(160)
         self.table.setVisible(False)
         self.setWidget(inside)

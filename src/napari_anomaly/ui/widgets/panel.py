@@ -1,10 +1,10 @@
-"""What Train and Inspect have in common: a button that starts or cancels, a bar, a line that says how it stands."""
+"""What Train and Inspect share: a button that starts or cancels, a bar, a line of state."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from napari.utils.notifications import notification_manager, show_error, show_warning
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.core.errors import AnomalyError
@@ -40,7 +40,6 @@ class WorkPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.button, self.bar, self.state):
             layout.addWidget(widget)
-        self.destroyed.connect(partial(_cancel_all, self._jobs))  # not self, which is gone by then
 
     @property
     def running(self) -> bool:
@@ -75,12 +74,19 @@ class WorkPanel(QWidget):
         self.bar.setVisible(True)
         self.say("starting ...")
         self._jobs[:] = [
-            Job(steps, progressed=progress, ended=lambda o: self._end(o, done), stopped=self.cancel)
+            Job(
+                steps,
+                progressed=progress,
+                ended=lambda outcome: self._end(outcome, done),
+                stopped=self.cancel,
+                wanted=lambda: bool(isalive(self)),
+            )
         ]
 
     def cancel(self) -> None:
         """Forget what runs; its thread ends with its next step and its result is dropped."""
-        _cancel_all(self._jobs)
+        for job in self._jobs:
+            job.cancel()
         self._rest("cancelled")
 
     def ready(self, reason: str | None) -> None:
@@ -97,7 +103,8 @@ class WorkPanel(QWidget):
         self.state.setStyleSheet("color: #ff8a80" if error else "")
 
     def _progress(self, now: Progress) -> None:
-        self.bar.setRange(0, now.total)
+        # a stage that is done leaves the bar moving: the next may be long in coming
+        self.bar.setRange(0, now.total if now.step < now.total else 0)
         self.bar.setValue(now.step)
         loss = "" if now.loss is None else f", loss {now.loss:.4g}"
         self.say(f"{now.stage}: {now.step} of {now.total}{loss}")
@@ -132,8 +139,3 @@ class WorkPanel(QWidget):
         else:
             self.say(f"stopped by an error in the program: {error}", error=True)
             notification_manager.receive_error(type(error), error, error.__traceback__)
-
-
-def _cancel_all(jobs: list[Job[Any]], _: object = None) -> None:
-    for job in jobs:
-        job.cancel()

@@ -32,6 +32,7 @@ class SourceChooser(QWidget):
         )
         self.folder_edit = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
         self.folder_edit.line_edit.native.setPlaceholderText("folder of images")
+        self.folder_edit.choose_btn.text = "Browse"
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)

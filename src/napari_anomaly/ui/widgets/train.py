@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -14,10 +15,11 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.recipes import RECIPES, Recipe
@@ -25,6 +27,7 @@ from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.forms import RecipeForm
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.session import session_of
+
 from .panel import WorkPanel
 from .source import SourceChooser
 
@@ -47,7 +50,8 @@ class TrainWidget(QScrollArea):
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
         self.about = _text()
-        self.settings = QCollapsible("Settings")
+        self.settings = QToolButton()
+        self.form, self._fold = RecipeForm(RECIPES["linear"]), QVBoxLayout()
         self.rate = FloatSpinBox(value=0, min=0, max=0.5, step=0.01)
         self.rate.native.setDecimals(3)
         self.rate.native.setSpecialValueText("automatic")
@@ -62,10 +66,12 @@ class TrainWidget(QScrollArea):
         self.summary = _text()
         self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
         self._lay_out()
+        self.settings.toggled.connect(self._unfold)
         self.method.changed.connect(lambda _: self._new_form())
         self.save_button.clicked.connect(self._ask_save)
         self.load_button.clicked.connect(self._ask_load)
         self.session.changed.connect(self._show_detector)
+        self._unfold(False)
         self._new_form()
         self._show_detector()
         self._check()
@@ -115,10 +121,18 @@ class TrainWidget(QScrollArea):
         if hasattr(self, "panel"):
             self.panel.ready(self.source.missing())
 
+    def _unfold(self, unfolded: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
+        self.settings.setArrowType(arrow)
+        self.form.setVisible(unfolded)
+
     def _new_form(self) -> None:
         recipe = RECIPES[self.method.value]
-        self.form = RecipeForm(recipe)
-        self.settings.setContent(self.form)
+        old, self.form = self.form, RecipeForm(recipe)
+        self.form.setVisible(self.settings.isChecked())
+        self._fold.addWidget(self.form)
+        self._fold.removeWidget(old)
+        old.deleteLater()
         self.about.setText((type(recipe.method).__doc__ or "").strip().split("\n")[0])
 
     def _show_detector(self) -> None:
@@ -126,7 +140,9 @@ class TrainWidget(QScrollArea):
         self.summary.setText("" if detector is None else in_words(detector))
         self.save_button.setEnabled(detector is not None)
         self.save_button.setToolTip("" if detector else "train or load a detector first")
-        self.device.setText(detector.provenance.device if detector else self._device[0])
+        self.device.setText(
+            _device_name(detector.provenance.device) if detector else self._device[0]
+        )
 
     def _ask_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save detector", "detector.anomaly", FILES)
@@ -141,6 +157,10 @@ class TrainWidget(QScrollArea):
             self.load(Path(path))
 
     def _lay_out(self) -> None:
+        self.settings.setText("Settings")
+        self.settings.setCheckable(True)
+        self.settings.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.settings.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         inside = QWidget()
         layout = QVBoxLayout(inside)
         rows = QFormLayout()
@@ -149,6 +169,8 @@ class TrainWidget(QScrollArea):
         rows.addRow("method", self.method.native)
         rows.addRow(self.about)
         rows.addRow(self.settings)
+        self._fold.addWidget(self.form)
+        rows.addRow(self._fold)
         rows.addRow("false alarms", self.rate.native)
         rows.addRow("seed", self.seed.native)
         rows.addRow("device", self.device)
@@ -181,11 +203,11 @@ def in_words(detector: "Detector") -> str:
     """Say what a detector was made from and what it promises."""
     made, calibration = detector.provenance, detector.calibration
     return (
-        f"<b>{made.method}</b>, seed {made.seed}, from {made.data}: {made.n_train} images trained on, "
-        f"{made.n_calibration} others held out; {made.fit_seconds:.1f} s on {made.device}.<br>"
-        f"An image fails above the score {calibration.threshold:.3g}. At most "
-        f"{calibration.false_alarm:.2g} of normal images should; with 95 % confidence it is below "
-        f"{calibration.false_alarm_bound():.2g}."
+        f"<b>{made.method}</b>, seed {made.seed}, from {made.data}: {made.n_train} images "
+        f"trained on, {made.n_calibration} others held out; {made.fit_seconds:.1f} s on "
+        f"{_device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
+        f"at most {calibration.false_alarm:.1%} of normal images are expected to, "
+        f"with 95 % confidence fewer than {calibration.false_alarm_bound():.1%}."
     )
 
 
@@ -224,8 +246,11 @@ def _device() -> str:
     jax: Any = sys.modules.get("jax")
     if jax is None:
         return "CPU"
-    device = jax.devices()[0]
-    return "CPU" if device.platform == "cpu" else str(device.device_kind)
+    return _device_name(jax.devices()[0].device_kind)
+
+
+def _device_name(kind: str) -> str:
+    return "CPU" if kind == "cpu" else kind
 
 
 def _text() -> QLabel:

@@ -1,0 +1,383 @@
+"""Train and Inspect as a person uses them, with the real core."""
+
+import threading
+from dataclasses import replace
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from superqt.utils import WorkerBase
+
+import napari_anomaly.core.detector as core
+from napari_anomaly.core.methods.recipes import RECIPES, Linear
+from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
+from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.widgets.inspect import InspectWidget
+from napari_anomaly.ui.widgets.train import TrainWidget, in_words
+
+SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
+
+
+def pattern(rng, shape=(40, 48)):
+    y, x = np.indices(shape)
+    image = 120 + 60 * np.sin(y * 0.7) * np.sin(x * 0.7) + rng.normal(0, 4, shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def normals():
+    rng = np.random.default_rng(0)
+    return np.stack([pattern(rng) for _ in range(20)])
+
+
+@pytest.fixture(scope="module")
+def detector(normals):
+    grid = Preprocessing((Colour(), Resize(size=(40, 48))))
+    return core.fit(
+        list(normals), replace(RECIPES["linear"], method=Linear(scales=(1,)), preprocess=grid)
+    )
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def train(qtbot, viewer):
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    yield widget
+    widget.panel.cancel()
+    WorkerBase.await_workers(SECONDS)
+
+
+@pytest.fixture
+def inspect(qtbot, viewer):
+    widget = InspectWidget(viewer)
+    qtbot.addWidget(widget)
+    yield widget
+    widget.panel.cancel()
+    WorkerBase.await_workers(SECONDS)
+
+
+@pytest.fixture
+def notes():
+    seen = []
+
+    def note(notification):
+        seen.append(notification)
+
+    notification_manager.notification_ready.connect(note)
+    yield seen
+    notification_manager.notification_ready.disconnect(note)
+
+
+def finish(qtbot, widget):
+    qtbot.waitUntil(lambda: not widget.panel.running, timeout=SECONDS)
+
+
+def fake_steps(monkeypatch, steps):
+    monkeypatch.setattr(core, "fit_steps", steps)
+
+
+def test_nothing_chosen_says_why(train, viewer, normals):
+    assert not train.panel.button.isEnabled()
+    assert train.panel.state.text() == "choose a folder or an image layer"
+    assert train.panel.button.toolTip() == "choose a folder or an image layer"
+    assert not train.save_button.isEnabled()
+    layer = viewer.add_image(normals, name="normals")
+    train.reset_choices()
+    train.source.choose(layer)
+    assert train.panel.button.isEnabled()
+    assert train.panel.state.text() == ""
+
+
+def test_a_folder_that_is_none_says_so(train, tmp_path):
+    train.source.folder_edit.value = tmp_path / "nowhere"
+    assert not train.panel.button.isEnabled()
+    assert train.panel.state.text().endswith("nowhere: no such folder")
+    train.source.choose(tmp_path)
+    assert train.panel.button.isEnabled()
+
+
+def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, monkeypatch):
+    started, compiled, closed = threading.Event(), threading.Event(), threading.Event()
+    other = replace(detector, provenance=replace(detector.provenance, data="the cancelled one"))
+
+    def compiling(data, recipe, **choices):
+        try:
+            yield Progress("training", 0, 10, loss=0.25)
+            started.set()
+            compiled.wait(20)  # a compilation that nothing can interrupt
+            yield Progress("training", 10, 10)
+            return other
+        finally:
+            closed.set()
+
+    fake_steps(monkeypatch, compiling)
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    train.panel.button.click()
+    assert train.panel.button.text() == "Cancel"
+    qtbot.waitUntil(started.is_set)
+    qtbot.waitUntil(lambda: train.panel.state.text() == "training: 0 of 10, loss 0.25")
+
+    train.panel.button.click()
+    assert train.panel.button.text() == "Train"
+    assert train.panel.button.isEnabled()
+    assert train.panel.state.text() == "cancelled"
+    assert not train.panel.bar.isVisibleTo(train)
+
+    def quick(data, recipe, **choices):
+        yield Progress("training", 1, 1)
+        return detector
+
+    fake_steps(monkeypatch, quick)
+    train.panel.button.click()
+    finish(qtbot, train)
+    assert train.session.detector is detector
+    compiled.set()
+    qtbot.waitUntil(closed.is_set)
+    qtbot.wait(50)
+    assert train.session.detector is detector
+
+
+def test_what_is_chosen_reaches_fit(train, viewer, normals, detector, qtbot, monkeypatch):
+    given = {}
+
+    def steps(data, recipe, **choices):
+        given.update(data=data, recipe=recipe, **choices)
+        yield Progress("training", 1, 1)
+        return detector
+
+    fake_steps(monkeypatch, steps)
+    kinds = ["good"] * 18 + ["hole", "hole"]
+    layer = viewer.add_image(normals, metadata={"defect": kinds})
+    train.reset_choices()
+    train.source.choose(layer)
+    train.method.value = "autoencoder"
+    train.form.fields["method.training.batch"].value = 5
+    train.seed.value = 3
+    train.rate.value = 0.2
+    train.panel.press()
+    finish(qtbot, train)
+    assert given["recipe"].method.training.batch == 5
+    assert (given["seed"], given["false_alarm"]) == (3, 0.2)
+    # images known to show a defect are not taken for normal
+    np.testing.assert_array_equal(given["data"], normals[:18])
+
+
+def test_a_users_error_is_one_sentence(train, viewer, normals, qtbot, notes):
+    train.rate.value = 0.001
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    train.panel.press()
+    finish(qtbot, train)
+    text = "a false-alarm rate of 0.001 needs 999"
+    assert text in train.panel.state.text()
+    assert [text in note.message for note in notes] == [True]
+    assert not hasattr(notes[0], "exception")
+    assert train.panel.button.text() == "Train"
+    assert train.session.detector is None
+
+
+def test_an_impossible_knob_is_said_before_training(train, tmp_path, notes):
+    train.source.choose(tmp_path)
+    train.form.fields["method.scales"].value = "big"
+    train.panel.press()
+    assert "scales" in train.panel.state.text()
+    assert not train.panel.running
+    assert len(notes) == 1
+
+
+def test_an_error_of_ours_keeps_its_traceback(train, tmp_path, qtbot, monkeypatch):
+    def steps(data, recipe, **choices):
+        yield Progress("training", 1, 2)
+        raise RuntimeError("RESOURCE_EXHAUSTED")
+
+    fake_steps(monkeypatch, steps)
+    caught = []
+    monkeypatch.setattr(notification_manager, "receive_error", lambda *info: caught.append(info[1]))
+    train.source.choose(tmp_path)
+    train.panel.press()
+    finish(qtbot, train)
+    assert "RESOURCE_EXHAUSTED" in train.panel.state.text()
+    assert isinstance(caught[0], RuntimeError)
+
+
+def test_a_real_training_saves_and_loads(train, viewer, normals, qtbot, tmp_path):
+    viewer.add_image(normals[:, :32, :32])
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    train.panel.press()
+    finish(qtbot, train)
+    fitted = train.session.detector
+    assert fitted is not None, train.panel.state.text()
+    assert "15 images trained on, 5 others held out" in train.summary.text()
+    assert train.device.text() not in ("", "known when training starts")
+    train.save(tmp_path / "a.anomaly")
+    train.load(tmp_path / "a.anomaly")
+    finish(qtbot, train)
+    loaded = train.session.detector
+    assert loaded is not fitted
+    image = normals[0, :32, :32]
+    np.testing.assert_array_equal(
+        loaded.inspect(image).anomaly_map, fitted.inspect(image).anomaly_map
+    )
+
+
+def test_a_damaged_file_is_one_sentence(inspect, tmp_path, qtbot, notes):
+    (tmp_path / "a.anomaly").write_bytes(b"nothing")
+    inspect.load(tmp_path / "a.anomaly")
+    finish(qtbot, inspect)
+    assert "a.anomaly: damaged or not a detector" in inspect.panel.state.text()
+    assert len(notes) == 1
+    assert not inspect.panel.button.isEnabled()
+
+
+def test_inspect_says_what_is_missing(inspect, detector, tmp_path):
+    assert inspect.panel.state.text() == "train or load a detector first"
+    inspect.session.detector = detector
+    assert inspect.panel.state.text() == "choose a folder or an image layer"
+    inspect.source.choose(tmp_path)
+    assert inspect.panel.button.isEnabled()
+
+
+def with_spot(image):
+    image = image.copy()
+    image[10:18, 20:28] = 255
+    return image
+
+
+def test_inspecting_a_stack_equals_inspecting_its_images(inspect, viewer, detector, normals, qtbot):
+    stack = np.stack([normals[0], with_spot(normals[1]), normals[2]])
+    layer = viewer.add_image(stack, name="parts", scale=(1, 0.5, 0.5), translate=(7, 0, 0))
+    inspect.session.detector = detector
+    inspect.reset_choices()
+    inspect.source.choose(layer)
+    inspect.panel.press()
+    finish(qtbot, inspect)
+    anomaly_map = viewer.layers["parts anomaly map"]
+    expected = [detector.inspect(image) for image in stack]
+    np.testing.assert_array_equal(anomaly_map.data, [result.anomaly_map for result in expected])
+    assert anomaly_map.metadata["score"] == [result.score for result in expected]
+    assert anomaly_map.metadata["verdict"][1] == "fail"
+    np.testing.assert_allclose(anomaly_map.translate, (7, 0, 0))
+    # its own output is no input
+    inspect.reset_choices()
+    assert inspect.source.box.count() == 2
+
+    assert inspect.table.item(0, 0).text() == "parts [1]"  # highest score first
+    inspect.go_to(0)
+    assert viewer.dims.point[0] == 8  # slice 1 of a stack that begins at 7
+
+
+def test_inspecting_one_image(inspect, viewer, detector, normals, qtbot):
+    inspect.session.detector = detector
+    layer = viewer.add_image(with_spot(normals[1]), name="part")
+    inspect.reset_choices()
+    inspect.source.choose(layer)
+    inspect.reconstruction.setChecked(False)
+    inspect.panel.press()
+    finish(qtbot, inspect)
+    assert [layer.name for layer in viewer.layers] == [
+        "part",
+        "part anomaly map",
+        "part anomaly regions",
+    ]
+    assert inspect.panel.state.text().startswith("fail, score ")
+
+
+def test_unusable_pixels_name_the_image(inspect, viewer, detector, qtbot, notes):
+    inspect.session.detector = detector
+    layer = viewer.add_image(np.full((40, 48), 300.0), name="heat")
+    inspect.reset_choices()
+    inspect.source.choose(layer)
+    inspect.panel.press()
+    finish(qtbot, inspect)
+    assert inspect.panel.state.text().startswith("heat: found floating-point intensities from 300")
+    assert len(viewer.layers) == 1
+
+
+def test_a_folder_of_one_shape_becomes_stacks(
+    inspect, viewer, detector, normals, qtbot, tmp_path, notes
+):
+    for k in range(3):
+        iio.imwrite(tmp_path / f"{k}.png", with_spot(normals[k]) if k == 2 else normals[k])
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    inspect.session.detector = detector
+    inspect.source.choose(tmp_path)
+    inspect.panel.press()
+    finish(qtbot, inspect)
+    assert [layer.data.shape for layer in viewer.layers] == [(3, 40, 48)] * 4
+    regions = viewer.layers[-1]
+    assert regions.metadata["sample"] == ["0.png", "1.png", "2.png"]
+    assert regions.metadata["score"][2] > regions.metadata["threshold"]
+    assert len(notes) == 1
+    assert "broken.png" in notes[0].message
+
+
+def test_a_folder_of_several_shapes_becomes_a_list(
+    inspect, viewer, detector, normals, qtbot, tmp_path
+):
+    iio.imwrite(tmp_path / "a.png", normals[0])
+    iio.imwrite(tmp_path / "b.png", with_spot(normals[1])[:, :44])
+    inspect.session.detector = detector
+    inspect.source.choose(tmp_path)
+    inspect.panel.press()
+    finish(qtbot, inspect)
+    assert len(viewer.layers) == 8
+    assert viewer.layers[0].name == "b.png"  # the strangest first
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["b.png", "b.png anomaly map", "b.png anomaly regions"]
+    inspect.go_to(1)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["a.png", "a.png anomaly map", "a.png anomaly regions"]
+
+
+def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, qtbot):
+    layer = viewer.add_image(np.concatenate([normals] * 20))
+    inspect.session.detector = detector
+    inspect.reset_choices()
+    inspect.source.choose(layer)
+    inspect.panel.press()
+    inspect.panel.press()
+    assert inspect.panel.state.text() == "cancelled"
+    WorkerBase.await_workers(SECONDS)
+    qtbot.wait(50)
+    assert len(viewer.layers) == 1
+
+
+def test_words_are_the_numbers_of_the_detector(detector):
+    text = in_words(detector)
+    assert f"above score {detector.calibration.threshold:.3g}" in text
+    # 5 held out: the lowest rate is 1/6; all 5 scores below a 1-in-6 event bound it by 1 - .05^(1/5)
+    assert "at most 16.7% of normal images" in text
+    assert f"fewer than {1 - 0.05 ** (1 / 5):.1%}" in text
+
+
+def test_both_widgets_of_a_window_share_the_detector(
+    needs_screen, make_napari_viewer_proxy, detector, normals, qtbot, plugin
+):
+    viewer = make_napari_viewer_proxy()
+    train, inspect = TrainWidget(viewer), InspectWidget(viewer)
+    assert inspect.session is not train.session  # not docked yet
+    viewer.window.add_dock_widget(train, name="Train")
+    second = InspectWidget(viewer)
+    viewer.window.add_dock_widget(second, name="Inspect")
+    assert second.session is train.session
+    inspect.deleteLater()
+    train.session.detector = detector
+    viewer.add_image(
+        normals[:2], name="two", units=("pixel", "mm", "mm")
+    )  # napari calls reset_choices
+    second.source.choose(viewer.layers["two"])
+    second.panel.press()
+    finish(qtbot, second)
+    assert "two anomaly regions" in viewer.layers
+    assert [str(unit) for unit in viewer.layers["two anomaly map"].units][1:] == ["millimeter"] * 2

@@ -1,0 +1,133 @@
+"""Work runs in a thread, stops when told, and every way it can end is reported once."""
+
+import threading
+import warnings
+
+import pytest
+from superqt.utils import WorkerBase
+
+from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.workers import Job
+
+
+class Record:
+    """What a job called back."""
+
+    def __init__(self):
+        self.progress, self.outcomes, self.stops = [], [], []
+
+    def start(self, steps):
+        return Job(
+            steps,
+            progressed=self.progress.append,
+            ended=self.outcomes.append,
+            stopped=lambda: self.stops.append(1),
+        )
+
+
+@pytest.fixture
+def record(qtbot):
+    yield Record()
+    WorkerBase.await_workers(5000)
+
+
+def test_value_and_progress_arrive(record, qtbot):
+    def steps():
+        for k in range(3):
+            yield Progress("training", k + 1, 3, loss=0.5)
+        return threading.current_thread()
+
+    record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.outcomes))
+    assert record.outcomes[0].value is not threading.current_thread()
+    assert record.outcomes[0].error is None
+    assert record.progress[0] == Progress("training", 1, 3, loss=0.5)
+    assert record.progress[-1].step == 3
+
+
+def test_many_steps_become_few_reports(record, qtbot):
+    def steps():
+        for k in range(5000):
+            yield Progress("training", k + 1, 5000)
+
+    record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.outcomes))
+    assert 2 <= len(record.progress) < 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), ValueError("no")])
+def test_errors_arrive_even_runtime_errors(record, qtbot, error):
+    def steps():
+        yield Progress("training", 1, 2)
+        raise error
+
+    record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.outcomes))
+    assert record.outcomes[0].error is error
+
+
+def test_cancel_closes_the_work_and_drops_the_result(record, qtbot):
+    closed, go_on = threading.Event(), threading.Event()
+
+    def steps():
+        try:
+            yield Progress("compiling", 0, 1)
+            go_on.wait(5)  # a compilation that cannot be interrupted
+            while True:
+                yield Progress("training", 1, 2)
+        finally:
+            closed.set()
+
+    job = record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.progress))
+    job.cancel()
+    assert not closed.is_set()
+    go_on.set()
+    qtbot.waitUntil(closed.is_set)
+    qtbot.wait(50)
+    assert record.outcomes == record.stops == []
+    assert [now.stage for now in record.progress] == ["compiling"]
+
+
+def test_warnings_are_collected_once_each(record, qtbot):
+    def steps():
+        for k in range(4):
+            warnings.warn(f"file {k % 2}", stacklevel=1)
+            yield Progress("reading", k, 4)
+
+    record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.outcomes))
+    assert record.outcomes[0].warned == ("file 0", "file 1")
+
+
+def test_work_that_nobody_waits_for_stops(record, qtbot):
+    closed = threading.Event()
+
+    def steps():
+        try:
+            while True:
+                yield Progress("training", 1, 2)
+        finally:
+            closed.set()
+
+    Job(
+        steps,
+        progressed=record.progress.append,
+        ended=record.outcomes.append,
+        stopped=lambda: None,
+        wanted=lambda: len(record.progress) < 2,
+    )
+    qtbot.waitUntil(closed.is_set)
+    assert len(record.progress) == 2
+
+
+def test_napari_stopping_the_thread_is_reported(record, qtbot):
+    def steps():
+        while True:
+            yield Progress("training", 1, 2)
+
+    record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.progress))
+    WorkerBase.await_workers(5000)
+    qtbot.waitUntil(lambda: bool(record.stops))
+    assert record.outcomes == []
