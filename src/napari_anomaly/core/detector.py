@@ -9,10 +9,8 @@ from functools import partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,22 +19,28 @@ from napari_anomaly.core.calibration import Calibration, normals_needed, smalles
 from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.data.folders import Dataset, open_folder, read_samples
 from napari_anomaly.core.data.split import split
-from napari_anomaly.core.errors import AnomalyError, CalibrationError, CheckpointError, ImageError, TrainingError
+from napari_anomaly.core.errors import (
+    AnomalyError,
+    CalibrationError,
+    CheckpointError,
+    ImageError,
+    TrainingError,
+)
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import (
     VAE,
     Autoencoder,
     Linear,
     Recipe,
-    Residual,
     from_plain,
     recipe_of,
     to_plain,
 )
+from napari_anomaly.core.nn.devices import device_kind
 from napari_anomaly.core.preprocess import Pixels, Undo
 from napari_anomaly.core.regions import regions
-from napari_anomaly.core.residuals import blur, residual_map, stretch
-from napari_anomaly.core.standardise import Moments, Residuals, Standardisation
+from napari_anomaly.core.scoring import Look, look, pooled
+from napari_anomaly.core.standardise import Moments, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image, Inspection, Progress, Sample
 
 Data = Dataset | str | PathLike[str] | Sequence[Image] | np.ndarray
@@ -58,16 +62,6 @@ class Provenance:
     n_calibration: int
     fit_seconds: float
     data: str
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What a method shows of one image before anything is standardised."""
-
-    residuals: Residuals
-    reconstruction: Pixels
-    latent: float | None
-    undo: Undo
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +102,16 @@ class Detector:
         ImageError
             If the image cannot be used; the message says what was found and expected.
         """
-        look = _look(self.recipe, self.fitted, image)
-        anomaly_map = _on_own_grid(self.standardisation.apply(look.residuals), look.undo)
-        score = _score(self.recipe, self.fitted, anomaly_map, look.latent)
+        shown = look(self.recipe, self.fitted, image)
+        anomaly_map = _on_own_grid(self.standardisation.apply(shown.residuals), shown.undo)
+        score = _score(self.recipe, self.fitted, anomaly_map, shown.latent)
         labels, found = regions(
             anomaly_map,
             self.calibration.map_threshold,
             self.calibration.map_p_value,
             min_area=self.recipe.min_area,
         )
-        reconstruction = np.clip(look.undo(look.reconstruction), 0, 1)
+        reconstruction = np.clip(shown.undo(shown.reconstruction), 0, 1)
         return Inspection(
             reconstruction=reconstruction[..., 0] if reconstruction.shape[2] == 1 else reconstruction,
             anomaly_map=anomaly_map,
@@ -160,7 +154,7 @@ class Detector:
             return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
         samples, read = _source(normals)
         looks = [
-            _named(sample, lambda image=image: _look(self.recipe, self.fitted, image))
+            _named(sample, lambda image=image: look(self.recipe, self.fitted, image))
             for sample, image in read(samples)
         ]
         provenance = replace(self.provenance, n_calibration=len(looks))
@@ -301,9 +295,9 @@ def fit_steps(
     except TrainingError as error:
         where = "" if error.image is None else f" (first in {names[error.image]})"
         raise TrainingError(f"{error}{where}", error.image) from error
-    looks: list[_Look] = []
+    looks: list[Look] = []
     for sample, image in read(parts.calibration):
-        looks.append(_named(sample, partial(_look, recipe, fitted, image)))
+        looks.append(_named(sample, partial(look, recipe, fitted, image)))
         yield Progress("calibrating", len(looks), len(parts.calibration))
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
@@ -311,7 +305,7 @@ def fit_steps(
         method=name,
         seed=seed,
         version=version("napari-anomaly"),
-        device=jax.devices()[0].device_kind,
+        device=device_kind(),
         n_train=len(images),
         n_calibration=len(looks),
         fit_seconds=time.monotonic() - began,
@@ -353,7 +347,8 @@ def _rate(wanted: float | None, n: int) -> float:
     if wanted < smallest_rate(n):
         raise CalibrationError(
             f"found {n} held-out normal images; a false-alarm rate of {wanted:g} needs "
-            f"{normals_needed(wanted)}. Give more normal images, hold out a larger share, or accept {smallest_rate(n):.3g}."
+            f"{normals_needed(wanted)}. Give more normal images, hold out a larger share, or accept "
+            f"{smallest_rate(n):.3g}."
         )
     return wanted
 
@@ -392,35 +387,6 @@ def _read_training(
     return replace(recipe, preprocess=replace(steps, normalise=normalise)), images, names
 
 
-@partial(jax.jit, static_argnames="residual")
-def _evidence(
-    fitted: Any, images: jax.Array, mean: jax.Array, std: jax.Array, residual: Residual
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Residual maps ``(n, s, y, x)``, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
-    normal = (images - mean) / std
-    pairs = fitted.pairs(normal)
-    maps = []
-    for image, reconstruction in pairs:
-        one = residual_map(
-            image * std + mean, reconstruction * std + mean, kind=residual.kind, colour=residual.colour
-        )
-        maps.append(stretch(one, images.shape[1:3]))
-    smooth = blur(jnp.stack(maps, axis=-1), residual.smooth)
-    return smooth.transpose(0, 3, 1, 2), pairs[0].reconstruction * std + mean, fitted.latent_score(normal)
-
-
-def _look(recipe: Recipe, fitted: Fitted, image: Image) -> _Look:
-    pixels, undo = recipe.preprocess.apply(image)
-    mean, std = recipe.preprocess.normalise.moments()
-    residuals, reconstruction, latent = _evidence(fitted, pixels[None], mean, std, recipe.residual)
-    return _Look(
-        np.asarray(residuals[0]),
-        np.asarray(reconstruction[0]),
-        None if latent is None else float(latent[0]),
-        undo,
-    )
-
-
 def _on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
     return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
 
@@ -429,33 +395,23 @@ def _score(recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: floa
     return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
 
 
-def pooled(anomaly_map: AnomalyMap, kind: Literal["max", "top", "mean"]) -> float:
-    """One number from a ``(y, x)`` map: its highest value, the mean of its top 0.1 % of pixels, or its mean."""
-    if kind == "max":
-        return float(anomaly_map.max())
-    if kind == "mean":
-        return float(anomaly_map.mean(dtype=np.float64))
-    count = max(1, anomaly_map.size // 1000)
-    return float(np.partition(anomaly_map, -count, axis=None)[-count:].mean(dtype=np.float64))
-
-
 def _calibrated(
     recipe: Recipe,
     fitted: Fitted,
-    looks: Sequence[_Look],
+    looks: Sequence[Look],
     false_alarm: float | None,
     review: float | None,
     provenance: Provenance,
 ) -> Detector:
     """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be."""
     moments = Moments.none(looks[0].residuals.shape)
-    for look in looks:
-        moments = moments.add(look.residuals)
+    for one in looks:
+        moments = moments.add(one.residuals)
     scores, peaks = [], []
-    for look in looks:
-        others = Standardisation.of(moments.without(look.residuals), recipe.standardise)
-        anomaly_map = _on_own_grid(others.apply(look.residuals), look.undo)
-        scores.append(_score(recipe, fitted, anomaly_map, look.latent))
+    for one in looks:
+        others = Standardisation.of(moments.without(one.residuals), recipe.standardise)
+        anomaly_map = _on_own_grid(others.apply(one.residuals), one.undo)
+        scores.append(_score(recipe, fitted, anomaly_map, one.latent))
         peaks.append(float(anomaly_map.max()))
     return Detector(
         recipe,

@@ -35,7 +35,7 @@ class Network(nnx.Module):
 class FittedAutoencoder:
     """A trained network as graph and weights."""
 
-    weights: nnx.State
+    weights: nnx.State[Any, Any]
     graph: Any
     grid: Grid
 

@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 from scipy.signal import correlate
 
 from napari_anomaly.core.errors import TrainingError
-from napari_anomaly.core.types import Progress
 from napari_anomaly.core.methods.fitted import Images, Pair, expect
 from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.types import Progress
 
 _CHUNK = 16  # images whose patches are held at once
 
@@ -122,7 +122,7 @@ def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | Image
 
 
 def shrink(images: Images, scale: int) -> Images:
-    """Mean over blocks of ``scale`` x ``scale`` pixels; the last rows and columns are repeated where it does not divide."""
+    """Mean over blocks of ``scale`` x ``scale`` pixels; last rows and columns repeated where it does not divide."""
     if scale == 1:
         return images
     height, width = images.shape[1:3]

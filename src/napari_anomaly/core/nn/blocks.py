@@ -1,6 +1,7 @@
 """Encoder and decoder that every autoencoder here shares."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import jax
@@ -44,7 +45,7 @@ class Encoder(nnx.Module):
         he = jax.nn.initializers.he_normal()
         self.convolutions = nnx.List(
             nnx.Conv(a, b, (side, side), (stride, stride), kernel_init=he, rngs=rngs)
-            for a, b in zip(ends[:-1], ends[1:], strict=True)
+            for a, b in pairwise(ends)
         )
         self.pool = down == "pool"
         small = prod(bottom(grid, widths))
@@ -60,7 +61,7 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """The encoder mirrored: an optional dense layer from ``inputs`` numbers, then a transposed convolution per level."""
+    """The encoder mirrored: an optional dense layer from ``inputs``, then a transposed convolution per level."""
 
     def __init__(
         self, grid: Grid, widths: Sequence[int], inputs: int | None, *, rngs: nnx.Rngs
@@ -69,7 +70,7 @@ class Decoder(nnx.Module):
         self.dense = None if inputs is None else nnx.Linear(inputs, prod(self.small), rngs=rngs)
         ends = [*reversed(widths), grid[2]]
         self.convolutions = nnx.List(
-            UpConv(a, b, rngs=rngs) for a, b in zip(ends[:-1], ends[1:], strict=True)
+            UpConv(a, b, rngs=rngs) for a, b in pairwise(ends)
         )
 
     def __call__(self, code: Array) -> Float[Array, "n y x c"]:

@@ -27,17 +27,17 @@ def fresh(architecture: Architecture, knobs: Any, grid: Grid, seed: int) -> nnx.
 
 
 @partial(jax.jit, static_argnames=("architecture", "knobs", "grid"))
-def _weights(architecture: Architecture, knobs: Any, grid: Grid, key: Array) -> nnx.State:
+def _weights(architecture: Architecture, knobs: Any, grid: Grid, key: Array) -> nnx.State[Any, Any]:
     return nnx.state(architecture(knobs, grid, rngs=nnx.Rngs(params=key)), nnx.Param)
 
 
-def _blank(architecture: Architecture, knobs: Any, grid: Grid) -> tuple[Any, nnx.State]:
+def _blank(architecture: Architecture, knobs: Any, grid: Grid) -> tuple[Any, nnx.State[Any, Any]]:
     """Graph, and weights as shapes alone."""
     graph, shapes = nnx.split(nnx.eval_shape(lambda: architecture(knobs, grid, rngs=nnx.Rngs(0))))
     return graph, shapes
 
 
-def to_arrays(weights: nnx.State, grid: Grid) -> dict[str, np.ndarray]:
+def to_arrays(weights: nnx.State[Any, Any], grid: Grid) -> dict[str, np.ndarray]:
     """Name the weights by their place in the network; ``grid`` goes along as ``(y, x, c)``."""
     named = {_name(path): np.asarray(one[...]) for path, one in nnx.to_flat_state(weights)}
     return named | {"grid": np.asarray(grid, np.float32)}
@@ -45,7 +45,7 @@ def to_arrays(weights: nnx.State, grid: Grid) -> dict[str, np.ndarray]:
 
 def from_arrays(
     architecture: Architecture, knobs: Any, arrays: Mapping[str, np.ndarray]
-) -> tuple[Any, nnx.State, Grid]:
+) -> tuple[Any, nnx.State[Any, Any], Grid]:
     """Rebuild graph, weights and grid from :func:`to_arrays`.
 
     Raises
@@ -81,7 +81,7 @@ def _grid_of(arrays: Mapping[str, np.ndarray]) -> Grid:
     if found is None or found.shape != (3,) or not np.isfinite(found).all():
         raise CheckpointError("found no usable 'grid'; expected the (y, x, c) the network was trained on")
     height, width, channels = map(int, found)
-    if not (8 <= min(height, width) and max(height, width) <= _LARGEST_SIDE and channels in (1, 3)):
+    if not (min(height, width) >= 8 and max(height, width) <= _LARGEST_SIDE and channels in (1, 3)):
         raise CheckpointError(
             f"found the grid {(height, width, channels)}; expected sides of 8 to {_LARGEST_SIDE} and 1 or 3 channels"
         )

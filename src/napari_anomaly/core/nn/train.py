@@ -38,8 +38,8 @@ class _State:
     """Steps done, weights, their running mean, and the optimiser's own state."""
 
     step: Array
-    weights: nnx.State
-    mean: nnx.State
+    weights: nnx.State[Any, Any]
+    mean: nnx.State[Any, Any]
     optimiser: Any
 
 
@@ -52,7 +52,7 @@ def train(
     seed: int,
     budget: float | None = None,
     keeper: StateKeeper | None = None,
-) -> Generator[Progress, None, nnx.State]:
+) -> Generator[Progress, None, nnx.State[Any, Any]]:
     """Train a model and return its averaged weights.
 
     Parameters
@@ -95,7 +95,7 @@ def train(
         if keeper is not None:
             keeper.save(_flattened(state))
         raise
-    result: nnx.State = state.mean
+    result: nnx.State[Any, Any] = state.mean
     return result
 
 

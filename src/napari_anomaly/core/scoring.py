@@ -1,0 +1,77 @@
+"""What a fitted method shows of one image, compiled once for every shape, before anything is standardised."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.recipes import Recipe, Residual
+from napari_anomaly.core.preprocess import Pixels, Undo
+from napari_anomaly.core.residuals import blur, residual_map, stretch
+from napari_anomaly.core.standardise import Residuals
+from napari_anomaly.core.types import AnomalyMap, Image
+
+
+@dataclass(frozen=True)
+class Look:
+    """Residual maps, finest reconstruction in [0, 1], latent score, and the way back to the image's own grid."""
+
+    residuals: Residuals
+    reconstruction: Pixels
+    latent: float | None
+    undo: Undo
+
+
+def look(recipe: Recipe, fitted: Fitted, image: Image) -> Look:
+    """Preprocess one image, reconstruct it, take the residuals.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be used.
+    """
+    pixels, undo = recipe.preprocess.apply(image)
+    mean, std = recipe.preprocess.normalise.moments()
+    residuals, reconstruction, latent = _evidence(fitted, pixels[None], mean, std, recipe.residual)
+    return Look(
+        np.asarray(residuals[0]),
+        np.asarray(reconstruction[0]),
+        None if latent is None else float(latent[0]),
+        undo,
+    )
+
+
+@partial(jax.jit, static_argnames="residual")
+def _evidence(
+    fitted: Any, images: Float[Array, "n y x c"], mean: Array, std: Array, residual: Residual
+) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], Float[Array, " n"] | None]:
+    """Residual maps, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
+    normal = (images - mean) / std
+    pairs = fitted.pairs(normal)
+    maps = []
+    for image, reconstruction in pairs:
+        one = residual_map(
+            image * std + mean,
+            reconstruction * std + mean,
+            kind=residual.kind,
+            colour=residual.colour,
+        )
+        maps.append(stretch(one, (images.shape[1], images.shape[2])))
+    smooth = blur(jnp.stack(maps, axis=-1), residual.smooth)
+    finest = pairs[0].reconstruction * std + mean
+    return smooth.transpose(0, 3, 1, 2), finest, fitted.latent_score(normal)
+
+
+def pooled(anomaly_map: AnomalyMap, kind: Literal["max", "top", "mean"]) -> float:
+    """One number from a ``(y, x)`` map: its highest value, the mean of its top 0.1 % of pixels, or its mean."""
+    if kind == "max":
+        return float(anomaly_map.max())
+    if kind == "mean":
+        return float(anomaly_map.mean(dtype=np.float64))
+    count = max(1, anomaly_map.size // 1000)
+    return float(np.partition(anomaly_map, -count, axis=None)[-count:].mean(dtype=np.float64))
