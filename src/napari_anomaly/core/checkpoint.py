@@ -97,7 +97,9 @@ def _header_of(path: Path, kind: str, text: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: the header is not JSON ({error}); the file is damaged") from error
+        raise CheckpointError(
+            f"{path}: the header is not JSON ({error}); the file is damaged"
+        ) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
         raise CheckpointError(

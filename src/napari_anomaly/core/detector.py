@@ -113,7 +113,9 @@ class Detector:
         )
         reconstruction = np.clip(shown.undo(shown.reconstruction), 0, 1)
         return Inspection(
-            reconstruction=reconstruction[..., 0] if reconstruction.shape[2] == 1 else reconstruction,
+            reconstruction=reconstruction[..., 0]
+            if reconstruction.shape[2] == 1
+            else reconstruction,
             anomaly_map=anomaly_map,
             score=score,
             p_value=self.calibration.p_value(score),
@@ -189,7 +191,11 @@ def load(path: str | PathLike[str]) -> Detector:
     """
     path = Path(path)
     header, arrays = checkpoint.read(path, "detector")
-    groups: dict[str, dict[str, np.ndarray]] = {"method": {}, "standardisation": {}, "calibration": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {
+        "method": {},
+        "standardisation": {},
+        "calibration": {},
+    }
     for name, array in arrays.items():
         group, _, inner = name.partition("/")
         groups.setdefault(group, {})[inner] = array
@@ -210,7 +216,9 @@ def load(path: str | PathLike[str]) -> Detector:
         ) from error
 
 
-def fit(data: Data, recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear", **choices: Any) -> Detector:
+def fit(
+    data: Data, recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear", **choices: Any
+) -> Detector:
     """Fit a detector to normal images, with a progress bar on standard error.
 
     Takes the arguments of :func:`fit_steps`; blocks until done.
@@ -282,12 +290,19 @@ def fit_steps(
         If the loss stops being finite.
     """
     began = time.monotonic()
-    recipe, name = recipe_of(recipe), recipe if isinstance(recipe, str) else recipe_of(recipe).method.name
+    recipe, name = (
+        recipe_of(recipe),
+        recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,
+    )
     samples, read = _source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     _rate(false_alarm, len(parts.calibration))
     recipe, images, names = yield from _read_training(recipe, parts.train, read)
-    keeper = None if state_file is None else StateFile(Path(state_file), _fingerprint(recipe, seed, names))
+    keeper = (
+        None
+        if state_file is None
+        else StateFile(Path(state_file), _fingerprint(recipe, seed, names))
+    )
     try:
         fitted = yield from recipe.method.implementation().fit_steps(
             recipe.method, images, seed=seed, budget=budget, keeper=keeper
@@ -343,7 +358,9 @@ def _rate(wanted: float | None, n: int) -> float:
     if wanted is None:
         return max(_USUAL_RATE, smallest_rate(n))
     if not 0 < wanted < 1:
-        raise CalibrationError(f"found the false-alarm rate {wanted}; expected a share between 0 and 1")
+        raise CalibrationError(
+            f"found the false-alarm rate {wanted}; expected a share between 0 and 1"
+        )
     if wanted < smallest_rate(n):
         raise CalibrationError(
             f"found {n} held-out normal images; a false-alarm rate of {wanted:g} needs "

@@ -62,7 +62,9 @@ def blur(images: Images, sigma: float, *, radius: int | None = None) -> Images:
         shape = [1, 1, 1, 1]
         shape[axis] = 2 * radius + 1
         planes = jnp.pad(planes, pad, mode="symmetric")
-        planes = lax.conv_general_dilated(planes, jnp.asarray(weights).reshape(shape), (1, 1), "VALID")
+        planes = lax.conv_general_dilated(
+            planes, jnp.asarray(weights).reshape(shape), (1, 1), "VALID"
+        )
     return planes.reshape(n, c, height, width).transpose(0, 2, 3, 1)
 
 
@@ -99,4 +101,5 @@ def stretch(maps: Maps, shape: tuple[int, int]) -> Maps:
     """Bring maps of a coarser scale onto a grid, bilinearly, pixel centres aligned."""
     if maps.shape[1:] == shape:
         return maps
-    return jax.image.resize(maps, (len(maps), *shape), "linear")
+    finer: Maps = jax.image.resize(maps, (len(maps), *shape), "linear")
+    return finer

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -25,16 +25,16 @@ class Moments:
     second: Float[np.ndarray, "s y x"]
 
     @classmethod
-    def none(cls, shape: tuple[int, ...]) -> Self:
+    def none(cls, shape: tuple[int, ...]) -> "Moments":
         """Start with no image."""
         return cls(0, np.zeros(shape), np.zeros(shape))
 
-    def add(self, residuals: Residuals) -> Self:
+    def add(self, residuals: Residuals) -> "Moments":
         """Return the moments with one more image."""
         wide = residuals.astype(np.float64)
         return type(self)(self.count + 1, self.first + wide, self.second + wide**2)
 
-    def without(self, residuals: Residuals) -> Self:
+    def without(self, residuals: Residuals) -> "Moments":
         """Return the moments with one of the images taken out again."""
         wide = residuals.astype(np.float64)
         return type(self)(self.count - 1, self.first - wide, self.second - wide**2)
@@ -53,7 +53,7 @@ class Standardisation:
     std: Float[np.ndarray, "s y x"]
 
     @classmethod
-    def of(cls, moments: Moments, kind: Literal["place", "texture", "none"]) -> Self:
+    def of(cls, moments: Moments, kind: Literal["place", "texture", "none"]) -> "Standardisation":
         """Learn from the moments of held-out normals.
 
         ``place`` smooths mean and variance over neighbours (Gaussian, 4 px) and shrinks them to those over all places

@@ -25,7 +25,9 @@ _CHUNK = 16  # images whose patches are held at once
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=["filters", "offsets"], meta_fields=["scales", "patch"]
+    jax.tree_util.register_dataclass,
+    data_fields=["filters", "offsets"],
+    meta_fields=["scales", "patch"],
 )
 @dataclasses.dataclass(frozen=True)
 class PatchPCA:
@@ -53,7 +55,9 @@ class PatchPCA:
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return filters and offsets by scale."""
-        named = {f"filter.{s}": np.asarray(k) for s, k in zip(self.scales, self.filters, strict=True)}
+        named = {
+            f"filter.{s}": np.asarray(k) for s, k in zip(self.scales, self.filters, strict=True)
+        }
         return named | {
             f"offset.{s}": np.asarray(b) for s, b in zip(self.scales, self.offsets, strict=True)
         }
@@ -114,7 +118,10 @@ def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | Image
     channels = arrays[f"offset.{knobs.scales[0]}"].shape[-1]
     shapes: dict[str, tuple[int | None, ...]] = {}
     for scale in knobs.scales:
-        shapes |= {f"filter.{scale}": (reach, reach, channels, channels), f"offset.{scale}": (channels,)}
+        shapes |= {
+            f"filter.{scale}": (reach, reach, channels, channels),
+            f"offset.{scale}": (channels,),
+        }
     expect(arrays, shapes)
     filters = tuple(jnp.asarray(arrays[f"filter.{scale}"]) for scale in knobs.scales)
     offsets = tuple(jnp.asarray(arrays[f"offset.{scale}"]) for scale in knobs.scales)
@@ -126,7 +133,9 @@ def shrink(images: Images, scale: int) -> Images:
     if scale == 1:
         return images
     height, width = images.shape[1:3]
-    images = jnp.pad(images, ((0, 0), (0, -height % scale), (0, -width % scale), (0, 0)), mode="edge")
+    images = jnp.pad(
+        images, ((0, 0), (0, -height % scale), (0, -width % scale), (0, 0)), mode="edge"
+    )
     n, height, width, c = images.shape
     blocks = images.reshape(n, height // scale, scale, width // scale, scale, c)
     return blocks.mean((2, 4))
@@ -184,7 +193,9 @@ def _filtered(images: Images, kernel: Array, offset: Array, patch: int) -> Image
 def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
     """Components from the ``(n, n)`` Gram matrix: there are fewer images than pixels."""
     if len(images) < 2:
-        raise TrainingError(f"found {len(images)} training image; expected at least 2 for components")
+        raise TrainingError(
+            f"found {len(images)} training image; expected at least 2 for components"
+        )
     mean = images.mean(0, dtype=np.float64)
     flat = (images - mean).reshape(len(images), -1)
     _, vectors = np.linalg.eigh(flat @ flat.T)

@@ -69,9 +69,7 @@ class Decoder(nnx.Module):
         self.small = bottom(grid, widths)
         self.dense = None if inputs is None else nnx.Linear(inputs, prod(self.small), rngs=rngs)
         ends = [*reversed(widths), grid[2]]
-        self.convolutions = nnx.List(
-            UpConv(a, b, rngs=rngs) for a, b in pairwise(ends)
-        )
+        self.convolutions = nnx.List(UpConv(a, b, rngs=rngs) for a, b in pairwise(ends))
 
     def __call__(self, code: Array) -> Float[Array, "n y x c"]:
         """Codes to images; the last layer is linear."""

@@ -22,7 +22,9 @@ _LARGEST_SIDE = 8192
 def fresh(architecture: Architecture, knobs: Any, grid: Grid, seed: int) -> nnx.Module:
     """Build a network with random weights, under one compilation instead of one for each layer."""
     graph, _ = _blank(architecture, knobs, grid)
-    network: nnx.Module = nnx.merge(graph, _weights(architecture, knobs, grid, jax.random.key(seed)))
+    network: nnx.Module = nnx.merge(
+        graph, _weights(architecture, knobs, grid, jax.random.key(seed))
+    )
     return network
 
 
@@ -79,7 +81,9 @@ def _name(path: tuple[Any, ...]) -> str:
 def _grid_of(arrays: Mapping[str, np.ndarray]) -> Grid:
     found = arrays.get("grid")
     if found is None or found.shape != (3,) or not np.isfinite(found).all():
-        raise CheckpointError("found no usable 'grid'; expected the (y, x, c) the network was trained on")
+        raise CheckpointError(
+            "found no usable 'grid'; expected the (y, x, c) the network was trained on"
+        )
     height, width, channels = map(int, found)
     if not (min(height, width) >= 8 and max(height, width) <= _LARGEST_SIDE and channels in (1, 3)):
         raise CheckpointError(

@@ -31,7 +31,9 @@ class StateKeeper(Protocol):
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=["step", "weights", "mean", "optimiser"], meta_fields=[]
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "weights", "mean", "optimiser"],
+    meta_fields=[],
 )
 @dataclass(frozen=True)
 class _State:
@@ -135,7 +137,9 @@ def _step(
     gradient, losses = jax.grad(mean_loss, has_aux=True)(state.weights)
     updates, optimiser = _optimiser(knobs, total).update(gradient, state.optimiser, state.weights)
     weights = optax.apply_updates(state.weights, updates)
-    decay = jnp.minimum(knobs.average, (1 + state.step) / (10 + state.step))  # short memory at first
+    decay = jnp.minimum(
+        knobs.average, (1 + state.step) / (10 + state.step)
+    )  # short memory at first
     mean = optax.incremental_update(weights, state.mean, 1 - decay)
     return _State(state.step + 1, weights, mean, optimiser), losses, chosen
 
@@ -143,9 +147,7 @@ def _step(
 def _batch_of(step: Array, key: Array, images: int, batch: int) -> Array:
     """Indices of a step's images: each epoch is a fresh order, its last batch filled up from its beginning."""
     per_epoch = -(-images // batch)
-    order = jax.random.permutation(
-        jax.random.fold_in(key, 2 * (step // per_epoch) + 1), images
-    )
+    order = jax.random.permutation(jax.random.fold_in(key, 2 * (step // per_epoch) + 1), images)
     return order[(step % per_epoch * batch + jnp.arange(batch)) % images]
 
 
