@@ -58,7 +58,7 @@ def open_napari(
         napari, Qt, a system library or a screen is missing.
     """
     check_window()
-    import napari  # noqa: PLC0415  only where there is a window
+    import napari  # only where there is a window
 
     viewer = napari.Viewer()
     for path in paths:

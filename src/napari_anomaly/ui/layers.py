@@ -156,7 +156,7 @@ def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
     """Number the regions 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # noqa: PLC0415  comes with napari
+    import pandas as pd  # comes with napari
 
     labels: list[np.ndarray] = []
     rows: list[dict[str, Any]] = [{"index": 0, "image": -1}]

@@ -186,7 +186,7 @@ def _single(dataset: Dataset, page: _Page) -> dict[str, Any]:
 
 
 def _lazy(pages: Sequence[_Page]) -> "da.Array":
-    import dask.array  # noqa: PLC0415  comes with napari
+    import dask.array  # comes with napari
 
     header = pages[0].header
 
@@ -235,7 +235,7 @@ def _labels(
     pages: Sequence[_Page], name: str, about: dict[str, Any], *, visible: bool
 ) -> LayerData:
     """Number the defects 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # noqa: PLC0415  comes with napari
+    import pandas as pd  # comes with napari
 
     height, width = pages[0].header.shape[:2]
     data = np.zeros((len(pages), height, width), np.int32)
@@ -250,7 +250,7 @@ def _labels(
 
 
 def _lazy_labels(pages: Sequence[_Page], name: str, about: dict[str, Any]) -> LayerData:
-    import dask.array  # noqa: PLC0415  comes with napari
+    import dask.array  # comes with napari
 
     size = pages[0].header.shape[:2]
 

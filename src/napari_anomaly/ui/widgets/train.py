@@ -93,7 +93,7 @@ class TrainWidget(QScrollArea):
         device = self._device
 
         def steps() -> "Generator[Progress, None, Detector]":
-            from napari_anomaly.core.detector import fit_steps  # noqa: PLC0415  loads JAX, in the thread
+            from napari_anomaly.core.detector import fit_steps  # loads JAX, in the thread
 
             device[0] = _device()
             normals = data if isinstance(data, str) else data.images()
@@ -192,7 +192,7 @@ def loading(path: Path) -> Any:
 
     def steps() -> "Generator[Progress, None, Detector]":
         yield Progress("loading", 0, 1)
-        from napari_anomaly.core.detector import load  # noqa: PLC0415  loads JAX, in the thread
+        from napari_anomaly.core.detector import load  # loads JAX, in the thread
 
         return load(path)
 
