@@ -6,11 +6,11 @@ To add a method: a knob dataclass here with its ``implementation``, one file bes
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.errors import RecipeError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Images = Float[np.ndarray, "n y x c"]
 
 
+@runtime_checkable
 class Implementation(Protocol):
     """What the module behind a method's knobs offers."""
 
@@ -35,10 +36,13 @@ class Implementation(Protocol):
         """Rebuild a fitted method from its arrays."""
 
 
-Positive = Annotated[int, Field(ge=1)]
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)  # a misspelled knob is an error
+
+Scale = Annotated[int, Field(ge=1, le=64)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=10)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Linear:
     """Linear autoencoder in closed form: principal components of image patches at several scales.
 
@@ -53,14 +57,14 @@ class Linear:
 
     name: Literal["linear"] = "linear"
     support: Literal["patch", "image"] = Field(
-        "patch", description="components of patches (textures) or of whole images (aligned objects)"
+        default="patch", description="components of patches (textures) or of whole images (aligned objects)"
     )
-    patch: int = Field(8, ge=2, le=32, description="side of a patch in pixels of its scale")
-    scales: tuple[Positive, ...] = Field(
-        (1, 2, 4), min_length=1, description="the image is shrunk by each of these factors"
+    patch: int = Field(default=8, ge=2, le=32, description="side of a patch in pixels of its scale")
+    scales: tuple[Scale, ...] = Field(
+        default=(1, 2, 4), min_length=1, description="the image is shrunk by each of these factors"
     )
     components: int = Field(
-        8, ge=1, description="components kept at each scale; more copy more, defects too"
+        default=8, ge=1, description="components kept at each scale; more copy more, defects too"
     )
 
     def implementation(self) -> Implementation:
@@ -70,7 +74,7 @@ class Linear:
         return linear
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Training:
     """How a network is trained: Adam with warm-up and cosine decay, clipped gradients, averaged weights.
 
@@ -79,23 +83,23 @@ class Training:
     Kingma and Ba 2015, arXiv:1412.6980 (Adam); Polyak and Juditsky 1992, doi:10.1137/0330046 (averaged weights).
     """
 
-    duration: int = Field(600, ge=1, description="length of training, in the unit below")
+    duration: int = Field(default=600, ge=1, description="length of training, in the unit below")
     unit: Literal["steps", "epochs"] = Field(
-        "steps", description="steps, or epochs (passes over the training images)"
+        default="steps", description="steps, or epochs (passes over the training images)"
     )
-    batch: int = Field(16, ge=1, description="images per step")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="highest learning rate")
+    batch: int = Field(default=16, ge=1, description="images per step")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="highest learning rate")
     schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="cosine: warm up, then fall to zero; constant"
+        default="cosine", description="cosine: warm up, then fall to zero; constant"
     )
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient; longer ones are cut")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient; longer ones are cut")
     average: float = Field(
-        0.99, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: the last ones"
+        default=0.99, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: the last ones"
     )
-    flip: bool = Field(False, description="mirror half of the training images left to right")
+    flip: bool = Field(default=False, description="mirror half of the training images left to right")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Autoencoder:
     """Convolutional autoencoder, mean squared error.
 
@@ -108,14 +112,14 @@ class Autoencoder:
     """
 
     name: Literal["autoencoder"] = "autoencoder"
-    widths: tuple[Positive, ...] = Field(
-        (16, 32, 64, 64), min_length=1, description="channels of each level"
+    widths: Widths = Field(
+        default=(16, 32, 64, 64), description="channels of each level"
     )
     down: Literal["stride", "pool"] = Field(
-        "stride", description="halve by a strided convolution, or by convolution and max-pooling"
+        default="stride", description="halve by a strided convolution, or by convolution and max-pooling"
     )
     latent: int | None = Field(
-        None, ge=1, description="size of a dense bottleneck; none: stay convolutional"
+        default=None, ge=1, description="size of a dense bottleneck; none: stay convolutional"
     )
     training: Training = Training()
 
@@ -126,7 +130,7 @@ class Autoencoder:
         return autoencoder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class VAE:
     """Variational autoencoder: the same encoder and decoder with a Gaussian latent.
 
@@ -140,16 +144,16 @@ class VAE:
     """
 
     name: Literal["vae"] = "vae"
-    widths: tuple[Positive, ...] = Field(
-        (16, 32, 64, 64), min_length=1, description="channels of each level"
+    widths: Widths = Field(
+        default=(16, 32, 64, 64), description="channels of each level"
     )
     down: Literal["stride", "pool"] = Field(
-        "stride", description="halve by a strided convolution, or by convolution and max-pooling"
+        default="stride", description="halve by a strided convolution, or by convolution and max-pooling"
     )
-    latent: int = Field(128, ge=1, description="size of the latent")
-    beta: float = Field(1.0, ge=0, description="weight of the KL term")
+    latent: int = Field(default=128, ge=1, description="size of the latent")
+    beta: float = Field(default=1.0, ge=0, description="weight of the KL term")
     score: Literal["reconstruction", "kl", "both"] = Field(
-        "reconstruction",
+        default="reconstruction",
         description="what makes an image strange: its residual, its KL term, or both",
     )
     training: Training = Training()
@@ -164,22 +168,22 @@ class VAE:
 Method = Annotated[Linear | Autoencoder | VAE, Field(discriminator="name")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Residual:
     """How image and reconstruction become a map: see :mod:`napari_anomaly.core.residuals`."""
 
     kind: Literal["absolute", "squared", "ssim"] = Field(
-        "absolute", description="absolute, squared, or 1 - SSIM (structure)"
+        default="absolute", description="absolute, squared, or 1 - SSIM (structure)"
     )
     colour: Literal["channels", "grey"] = Field(
-        "channels", description="mean over the channels, or of the grey images"
+        default="channels", description="mean over the channels, or of the grey images"
     )
     smooth: float = Field(
-        4.0, ge=0, description="sigma of the Gaussian that smooths the map, pixels of the method's grid"
+        default=4.0, ge=0, le=100, description="sigma of the Gaussian that smooths the map, pixels of the method's grid"
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """Everything that is decided before fitting; with a seed and the images it determines the detector."""
 
@@ -187,14 +191,14 @@ class Recipe:
     preprocess: Preprocessing = Preprocessing()
     residual: Residual = Residual()
     standardise: Literal["place", "texture", "none"] = Field(
-        "place",
+        default="place",
         description="place: by what held-out normals show at that place; texture: over all places; none",
     )
     pool: Literal["max", "top", "mean"] = Field(
-        "max", description="image score: highest value, mean of the top 0.1 % of pixels, or mean"
+        default="max", description="image score: highest value, mean of the top 0.1 % of pixels, or mean"
     )
     min_area: int = Field(
-        4, ge=1, description="connected regions below this many pixels are noise and removed"
+        default=4, ge=1, description="connected regions below this many pixels are noise and removed"
     )
 
 
@@ -205,16 +209,22 @@ def _grid(size: int, to: Literal["keep", "grey", "rgb"] = "keep", **normalise: A
 RECIPES: Mapping[str, Recipe] = {
     "linear": Recipe(),
     "linear-image": Recipe(Linear(support="image"), _grid(128)),
-    "autoencoder": Recipe(Autoencoder(), _grid(128)),
+    "autoencoder": Recipe(Autoencoder(), _grid(128), Residual(smooth=2.0)),
     "autoencoder-weld": Recipe(
         Autoencoder(
             widths=(16, 32, 64, 128),
             down="pool",
-            training=Training(duration=100, unit="epochs", batch=16, learning_rate=1e-3),
+            training=Training(
+                duration=100, unit="epochs", learning_rate=1e-3, clip=None, average=0.0
+            ),
         ),
         Preprocessing(
             (Resize(size=(256, 256)), Colour(to="grey"), Equalise()), Normalise(kind="range")
         ),
+        Residual(smooth=0.0),
+        standardise="none",
+        pool="mean",
+        min_area=16,
     ),
     "autoencoder-mvtec": Recipe(
         Autoencoder(
@@ -226,12 +236,14 @@ RECIPES: Mapping[str, Recipe] = {
                 batch=70,
                 learning_rate=1e-3,
                 schedule="constant",
+                clip=None,
+                average=0.0,
                 flip=True,
             ),
         ),
         _grid(256, "rgb", kind="fixed"),
     ),
-    "vae": Recipe(VAE(), _grid(128)),
+    "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
 }
 """Named recipes, cheapest first; the names that ``fit`` and the command line take."""
 
