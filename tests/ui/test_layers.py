@@ -170,3 +170,12 @@ def test_slices_of_a_layer(viewer):
     assert slices(viewer.add_image(stack[0, 0]))[0].shape == (8, 9)
     pyramid = viewer.add_image([np.zeros((64, 64)), np.zeros((32, 32))], multiscale=True)
     assert slices(pyramid)[0].shape == (64, 64)
+
+
+def test_what_is_normal_leaves_the_image_as_it_is(viewer):
+    anomaly_map = add_to_viewer(viewer, inspection())[1]
+    low, high = anomaly_map.contrast_limits
+    colours = anomaly_map.colormap.map(np.array([0.0, 1.0]))
+    assert (low, high) == (2, 8)
+    assert colours[0, 3] == 0
+    assert colours[1, 3] == pytest.approx(0.9)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
+    from napari.utils.colormaps import Colormap
 
 ABOUT = ("path", "sample", "split", "defect", "mask_path")
 """Keys of metadata that say where an image came from; lists, one entry per slice, for stacks."""
@@ -77,8 +78,8 @@ def add_to_viewer(
         viewer.add_image(
             _stack([r.anomaly_map for r in results], shape),
             name=f"{base} anomaly map",
-            colormap="inferno",
-            blending="additive",
+            colormap=_fading(),
+            blending="translucent_no_depth",
             contrast_limits=_limits(results),
             metadata=about,
             **place,
@@ -140,6 +141,15 @@ def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
     if np.isfinite(limit) and limit > 0:
         return limit / 2, 2 * limit
     return 0.0, float(max(np.max([r.anomaly_map.max() for r in results]), 1e-6))
+
+
+def _fading() -> "Colormap":
+    """Make inferno that fades in from nothing, so that what is normal shows the image itself."""
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    colours = np.array(ensure_colormap("inferno").colors)
+    colours[:, 3] = 0.9 * np.sqrt(np.linspace(0, 1, len(colours)))
+    return Colormap(colours, name="anomaly")
 
 
 def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:

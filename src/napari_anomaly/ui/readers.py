@@ -274,7 +274,7 @@ def _labels_layer(
 ) -> LayerData:
     labels = ("image", "y", "x")[-data.ndim :]
     attributes = {"name": name, "metadata": about, "visible": visible, "axis_labels": labels}
-    attributes |= {"colormap": MASK_COLOUR}
+    attributes |= {"colormap": MASK_COLOUR, "opacity": 0.4}
     return data, attributes | ({} if features is None else {"features": features}), "labels"
 
 

@@ -33,6 +33,7 @@ def _layers(material: Literal["fabric", "plate"], name: str) -> list[LayerData]:
                 "name": f"{name} ground truth",
                 "metadata": _about(sides["test"]),
                 "colormap": MASK_COLOUR,
+                "opacity": 0.4,
                 "axis_labels": ("image", "y", "x"),
             },
             "labels",

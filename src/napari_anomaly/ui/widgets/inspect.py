@@ -111,7 +111,8 @@ class InspectWidget(QScrollArea):
         self.table.setSortingEnabled(False)
         self.table.setRowCount(len(found.names))
         for row, (name, result) in enumerate(zip(found.names, found.results, strict=True)):
-            cells: tuple[str | float, ...] = (name, result.score, result.p_value, result.verdict)
+            below = name.removeprefix("test/")
+            cells: tuple[str | float, ...] = (below, result.score, result.p_value, result.verdict)
             for column, value in enumerate(cells):
                 self.table.setItem(row, column, _cell(value, row, in_words(result)))
         self.table.setSortingEnabled(True)
@@ -179,6 +180,7 @@ class InspectWidget(QScrollArea):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setWordWrap(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.setMinimumHeight(160)
         self.table.setVisible(False)
         self.setWidget(inside)

@@ -79,7 +79,7 @@ class WorkPanel(QWidget):
                 progressed=progress,
                 ended=lambda outcome: self._end(outcome, done),
                 stopped=self.cancel,
-                wanted=lambda: bool(isalive(self)),
+                wanted=lambda: _is_alive(self),
             )
         ]
 
@@ -139,3 +139,9 @@ class WorkPanel(QWidget):
         else:
             self.say(f"stopped by an error in the program: {error}", error=True)
             notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def _is_alive(widget: QWidget) -> bool:
+    """Tell whether Qt still has the widget; a dock that is closed takes its content along."""
+    alive: Any = isalive
+    return bool(alive(widget))

@@ -202,8 +202,9 @@ def loading(path: Path) -> Any:
 def in_words(detector: "Detector") -> str:
     """Say what a detector was made from and what it promises."""
     made, calibration = detector.provenance, detector.calibration
+    data = "a layer" if made.data == "arrays" else made.data
     return (
-        f"<b>{made.method}</b>, seed {made.seed}, from {made.data}: {made.n_train} images "
+        f"<b>{made.method}</b>, seed {made.seed}, from {data}: {made.n_train} images "
         f"trained on, {made.n_calibration} others held out; {made.fit_seconds:.1f} s on "
         f"{_device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
         f"at most {calibration.false_alarm:.1%} of normal images are expected to, "
