@@ -92,7 +92,9 @@ class Training:
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="cosine: warm up, then fall to zero; constant"
     )
-    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient; longer ones are cut")
+    clip: float | None = Field(
+        default=1.0, gt=0, description="largest norm of the gradient, longer ones are cut; none: never"
+    )
     average: float = Field(
         default=0.99, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: the last ones"
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ Loss = Callable[[Any, Float[Array, "n y x c"], Array], Float[Array, " n"]]
 """Model, images and key to one loss per image."""
 
 
+@runtime_checkable
 class StateKeeper(Protocol):
     """Keeps the state of an interrupted training."""
 
@@ -115,7 +116,8 @@ def _rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def _optimiser(knobs: Any, total: int) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(knobs.clip), optax.adam(_rate(knobs, total)))
+    adam = optax.adam(_rate(knobs, total))
+    return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
 
 
 @partial(jax.jit, static_argnames=("graph", "loss", "knobs", "total"))
