@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from napari_anomaly.core.types import AnomalyMap, Image
 
@@ -20,6 +22,8 @@ Limits = Mapping[str, float]
 
 _POINTS = 2000
 _LINES = {"images": "tab:blue", "pixels": "tab:green"}
+_MAP_COLOURS = "inferno"
+_OUTLINE = (0.0, 0.9, 1.0)  # cyan: nowhere among the map's colours
 _NORMAL, _DEFECT, _LIMIT = "tab:blue", "tab:orange", "black"
 
 
@@ -99,6 +103,59 @@ def gallery_figure(exhibits: Sequence[Exhibit], map_threshold: float) -> Figure:
         label = "anomaly map (line: threshold of regions)"
         bar = figure.colorbar(shown, ax=grid, shrink=1 / rows, extend="both", label=label)
         bar.ax.axhline(map_threshold, color="tab:cyan", linewidth=2)
+    return figure
+
+
+def map_limits(map_threshold: float) -> tuple[float, float]:
+    """Colour limits for all maps of one detector: its threshold half way, not each map's own range.
+
+    Scaled each by itself, normal images would look full of defects.
+    """
+    if map_threshold > 0:
+        return 0.0, 2 * map_threshold
+    return map_threshold - 1, map_threshold + 1
+
+
+def overlay(
+    image: Image, anomaly_map: AnomalyMap, labels: Int[np.ndarray, "y x"], map_threshold: float
+) -> UInt8[np.ndarray, "y x2 3"]:
+    """Put the image and its map side by side, the regions outlined in both.
+
+    Parameters
+    ----------
+    image : array, ``(y, x)`` or ``(y, x, 3)``
+    anomaly_map : float array, ``(y, x)``
+        Coloured between `map_limits`.
+    labels : int array, ``(y, x)``
+        The outline lies just outside of the regions, wide enough to be seen on large images.
+    map_threshold : float
+
+    Returns
+    -------
+    uint8 array, ``(y, 2 * x, 3)``
+    """
+    grey = _viewable(image)
+    shown = np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
+    low, high = map_limits(map_threshold)
+    colours = colormaps[_MAP_COLOURS]((anomaly_map - low) / (high - low))[..., :3]
+    found = labels > 0
+    width = max(1, round(max(found.shape) / 500))
+    outline = ndimage.binary_dilation(found, np.ones((3, 3)), iterations=width) & ~found
+    both = np.concatenate([shown[..., :3], colours], axis=1)
+    both[np.concatenate([outline, outline], axis=1)] = _OUTLINE
+    return np.round(255 * both).astype(np.uint8)
+
+
+def scale_figure(map_threshold: float) -> Figure:
+    """Draw the colours of `overlay` with their values and the threshold."""
+    low, high = map_limits(map_threshold)
+    figure = Figure(figsize=(6, 1), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(
+        np.linspace(low, high, 256)[None], _MAP_COLOURS, extent=(low, high, 0, 1), aspect="auto"
+    )
+    axes.axvline(map_threshold, color=_OUTLINE, linewidth=2)
+    axes.set(yticks=[], xlabel=f"anomaly map (line: threshold of regions, {map_threshold:.4g})")
     return figure
 
 

@@ -1,7 +1,5 @@
 """evaluate(): a detector against the test images of a dataset, in numbers, tables and pictures."""
 
-import csv
-import io
 import json
 import statistics
 import sys
@@ -39,6 +37,7 @@ from napari_anomaly.core.metrics import (
     pixel_scores,
     rank_curve,
 )
+from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.types import Image, Inspection, Progress, Region, Sample, Verdict
 
 if sys.platform != "win32":
@@ -139,8 +138,8 @@ class Report:
         defective = [row.score for row in self.per_image if row.defect != "good"]
         summary = {**self.metrics, "problems": self.problems}
         files = {
-            "scores.csv": _csv(_SCORE_COLUMNS, [asdict(row) for row in self.per_image]),
-            "regions.csv": _csv(_REGION_COLUMNS, [_region_row(*one) for one in self.per_region]),
+            "scores.csv": csv_bytes(_SCORE_COLUMNS, [asdict(row) for row in self.per_image]),
+            "regions.csv": csv_bytes(REGION_COLUMNS, [region_row(*one) for one in self.per_region]),
             "scores.png": png(score_figure(good, defective, _limits(self.calibration))),
             "curves.png": png(curve_figure(self.curves)),
             "gallery.png": png(gallery_figure(self.exhibits, self.calibration.map_threshold)),
@@ -395,22 +394,3 @@ def _limits(calibration: Calibration) -> dict[str, float]:
 
 
 _SCORE_COLUMNS = tuple(f.name for f in fields(ImageRow))
-_REGION_COLUMNS = (
-    *("name", "label", "area", "y0", "x0", "y1", "x1"),
-    *("centroid_y", "centroid_x", "max_score", "mean_score", "p_value"),
-)
-
-
-def _region_row(name: str, region: Region) -> dict[str, Any]:
-    row = {"name": name, **asdict(region)}
-    row |= zip(("y0", "x0", "y1", "x1"), row.pop("bbox"), strict=True)
-    row |= zip(("centroid_y", "centroid_x"), row.pop("centroid"), strict=True)
-    return row
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue().encode()

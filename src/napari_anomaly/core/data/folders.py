@@ -334,7 +334,7 @@ def read_samples(samples: Iterable[Sample]) -> Iterator[tuple[Sample, np.ndarray
     by_page = {sample.path for sample in wanted if sample.page}
     count, last = 0, ""
     for sample in wanted:
-        pages = _one(sample) if sample.path in by_page else _all(sample)
+        pages = _one(sample) if sample.path in by_page else pages_of(sample)
         for page, image in pages:
             if isinstance(image, ImageError):
                 last = str(image)
@@ -356,7 +356,11 @@ def _one(sample: Sample) -> Iterator[tuple[Sample, np.ndarray | ImageError]]:
         yield sample, error
 
 
-def _all(sample: Sample) -> Iterator[tuple[Sample, np.ndarray | ImageError]]:
+def pages_of(sample: Sample) -> Iterator[tuple[Sample, np.ndarray | ImageError]]:
+    """Yield each page of a sample's file, or the error that says why it cannot be used.
+
+    Page k > 0 has ``[k]`` after its name.
+    """
     try:
         for page, image in enumerate(iter_pages(sample.path)):
             part = replace(sample, page=page, name=f"{sample.name}[{page}]") if page else sample
