@@ -38,6 +38,7 @@ from napari_anomaly.core.methods.recipes import (
 )
 from napari_anomaly.core.nn.devices import device_kind
 from napari_anomaly.core.preprocess import Pixels, Undo
+from napari_anomaly.core.progress import watched
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Look, look, pooled
 from napari_anomaly.core.standardise import Moments, Standardisation
@@ -223,20 +224,7 @@ def fit(
 
     Takes the arguments of :func:`fit_steps`; blocks until done.
     """
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    steps = fit_steps(data, recipe, **choices)
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        while True:
-            try:
-                now = next(steps)
-            except StopIteration as end:
-                detector: Detector = end.value
-                return detector
-            loss = "" if now.loss is None else f"  loss {now.loss:.4g}"
-            bar.update(task, description=now.stage + loss, total=now.total, completed=now.step)
+    return watched(fit_steps(data, recipe, **choices))
 
 
 def fit_steps(

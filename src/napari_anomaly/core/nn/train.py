@@ -71,7 +71,8 @@ def train(
     budget : float, optional
         Seconds after which to stop early.
     keeper : StateKeeper, optional
-        Gives the state to start from; receives it on ``KeyboardInterrupt`` and when the generator is closed.
+        Gives the state to start from; receives it on ``KeyboardInterrupt``, when the generator is closed, and at the
+        end of training.
 
     Raises
     ------
@@ -98,6 +99,8 @@ def train(
         if keeper is not None:
             keeper.save(_flattened(state))
         raise
+    if keeper is not None:
+        keeper.save(_flattened(state))  # what comes after training may be interrupted too
     result: nnx.State[Any, Any] = state.mean
     return result
 

@@ -1,0 +1,170 @@
+"""Images inspected one by one into a folder: maps, masks, overlays and tables."""
+
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+
+from napari_anomaly.core.data.files import write_atomically, write_map, write_mask, write_png
+from napari_anomaly.core.data.folders import open_folder, pages_of
+from napari_anomaly.core.detector import Detector
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError
+from napari_anomaly.core.figures import overlay, png, scale_figure
+from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
+from napari_anomaly.core.types import Image, Inspection, Progress, Region, Sample, Verdict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One inspected image in ``scores.csv``.
+
+    Attributes
+    ----------
+    name : str
+        Unique; its map is ``maps/<name>.tif``, and so on.
+    path : str
+    page : int
+        Of a multi-page file, from 0.
+    score, p_value : float
+    verdict : {"pass", "review", "fail"}
+    n_regions : int
+    """
+
+    name: str
+    path: str
+    page: int
+    score: float
+    p_value: float
+    verdict: Verdict
+    n_regions: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What :func:`inspect_into` wrote, and a message for each image that it had to skip."""
+
+    rows: tuple[Row, ...]
+    skipped: tuple[str, ...]
+
+
+def inspect_into(
+    folder: Path, detector: Detector, sources: Sequence[Path]
+) -> Generator[Progress, None, Results]:
+    """Inspect images and write what is found; files of the same names are replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``maps/`` (float32 TIFF), ``masks/`` (PNG, 255 in regions), ``overlays/`` (PNG, image and map with
+        outlined regions), their colours in ``scale.png``, ``regions.csv``, and last ``scores.csv``: where it lies,
+        all is complete.
+    detector : Detector
+    sources : sequence of Path
+        Image files, and folders of them.
+
+    Yields
+    ------
+    Progress
+
+    Raises
+    ------
+    DataError
+        If a folder has no images, or no image can be inspected.
+
+    Warns
+    -----
+    DataWarning
+        For each image that is skipped; names the file.
+    """
+    samples = _samples(sources)
+    rows: list[Row] = []
+    found: list[tuple[str, Region]] = []
+    skipped: list[str] = []
+    names: set[str] = set()
+    for step, (sample, result) in enumerate(_inspected(detector, samples), start=1):
+        if isinstance(result, ImageError):
+            skipped.append(str(result))
+            warnings.warn(f"{result} (skipped)", DataWarning, stacklevel=2)
+        else:
+            name = _free_name(sample, names)
+            _write(folder, name, *result)
+            rows.append(_row(name, sample, result[1]))
+            found += [(name, region) for region in result[1].regions]
+        yield Progress("inspecting", step, max(step, len(samples)))
+    if not rows:
+        raise DataError(
+            f"none of {len(samples)} image(s) could be inspected; expected at least one; check the paths and "
+            "the detector"
+        )
+    _write_tables(folder, detector, rows, found)
+    return Results(tuple(rows), tuple(skipped))
+
+
+def _samples(sources: Iterable[Path]) -> list[Sample]:
+    """List every image once, in the order given."""
+    samples: dict[Path, Sample] = {}
+    for source in sources:
+        path = source.expanduser().absolute()
+        here = open_folder(path).samples if path.is_dir() else [Sample(path, path.name)]
+        for sample in here:
+            samples.setdefault(sample.path, sample)
+    return list(samples.values())
+
+
+def _inspected(
+    detector: Detector, samples: Iterable[Sample]
+) -> Iterator[tuple[Sample, tuple[Image, Inspection] | ImageError]]:
+    for sample in samples:
+        for page, image in pages_of(sample):
+            if isinstance(image, ImageError):
+                yield page, image
+                continue
+            try:
+                yield page, (image, detector.inspect(image))
+            except ImageError as error:
+                where = f"{page.path} page {page.page}" if page.page else str(page.path)
+                yield page, ImageError(f"{where}: {error}")
+
+
+def _free_name(sample: Sample, taken: set[str]) -> str:
+    """Name a sample after its file; numbered where another has the name, on any file system."""
+    file = sample.name.removesuffix(f"[{sample.page}]") if sample.page else sample.name
+    stem = str(PurePosixPath(file).with_suffix(""))
+    stem = f"{stem}_page{sample.page}" if sample.page else stem
+    name, number = stem, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    taken.add(name.casefold())
+    return name
+
+
+def _write(folder: Path, name: str, image: Image, result: Inspection) -> None:
+    # not with_suffix: a name may hold dots of its own
+    write_map(folder / "maps" / f"{name}.tif", result.anomaly_map)
+    write_mask(folder / "masks" / f"{name}.png", result.labels)
+    picture = overlay(image, result.anomaly_map, result.labels, result.map_threshold)
+    write_png(folder / "overlays" / f"{name}.png", picture)
+
+
+def _row(name: str, sample: Sample, result: Inspection) -> Row:
+    return Row(
+        name=name,
+        path=str(sample.path),
+        page=sample.page,
+        score=result.score,
+        p_value=result.p_value,
+        verdict=result.verdict,
+        n_regions=len(result.regions),
+    )
+
+
+def _write_tables(
+    folder: Path, detector: Detector, rows: Sequence[Row], found: Sequence[tuple[str, Region]]
+) -> None:
+    scale = png(scale_figure(detector.calibration.map_threshold))
+    regions = csv_bytes(REGION_COLUMNS, [region_row(*one) for one in found])
+    scores = csv_bytes([field.name for field in fields(Row)], [asdict(row) for row in rows])
+    write_atomically(folder / "scale.png", scale)
+    write_atomically(folder / "regions.csv", regions)
+    write_atomically(folder / "scores.csv", scores)
