@@ -6,7 +6,8 @@ onto the step's input grid. Intensity steps leave the grid alone, so their ``und
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Annotated, Literal, Self
+from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import skimage.color
@@ -14,15 +15,22 @@ import skimage.draw
 import skimage.exposure
 from jaxtyping import Float
 from PIL import Image as Pillow
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.errors import ImageError, RecipeError
 from napari_anomaly.core.types import Image
 
 Pixels = Float[np.ndarray, "y x c"]
-Undo = Callable[[Pixels], Pixels]
+Changed = Float[np.ndarray, "v u d"]
+"""The same, on another grid or with other channels."""
+
+Undo = Callable[[Pixels], Changed]
 """Takes any ``(y, x, c)`` float32 map on a step's output grid to its input grid."""
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)  # a misspelled knob is an error
+_SMALLEST_SIDE = 8  # pixels, as for image files
+_LARGEST_SIDE = 8192
 
 
 def to_unit(image: Image, data_range: tuple[float, float] | None = None) -> Pixels:
@@ -42,15 +50,25 @@ def to_unit(image: Image, data_range: tuple[float, float] | None = None) -> Pixe
     Raises
     ------
     ImageError
-        For another shape, non-finite pixels, or floats outside [0, 1] without ``data_range``.
+        For another shape, sides below 8 pixels, pixels that are not real finite numbers, or floats outside [0, 1]
+        without ``data_range``.
     """
     image = np.asarray(image)
+    if image.dtype.kind not in "biuf":
+        raise ImageError(
+            f"found an array of dtype {image.dtype}; expected real numbers. Convert it before inspecting."
+        )
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
         raise ImageError(
             f"found an array of shape {image.shape}; expected (y, x), (y, x, 3) or (y, x, 4). "
             "Pass the images of a stack one by one."
+        )
+    if min(image.shape[:2]) < _SMALLEST_SIDE:
+        raise ImageError(
+            f"found an image of {image.shape[0]} x {image.shape[1]} pixels; expected at least {_SMALLEST_SIDE} x "
+            f"{_SMALLEST_SIDE}. Leave it out."
         )
     image = image[..., :3]
     if not np.isfinite(image).all():
@@ -59,8 +77,10 @@ def to_unit(image: Image, data_range: tuple[float, float] | None = None) -> Pixe
             "Replace them before inspecting."
         )
     low, high = _range_of(image) if data_range is None else data_range
-    scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0, 1)
+    wide = np.result_type(image.dtype, np.float32)  # float64 where float32 would round intensities
+    scaled = (image.astype(wide) - wide.type(low)) / wide.type(high - low)
+    unit: Pixels = np.clip(scaled, 0, 1).astype(np.float32, copy=False)
+    return unit
 
 
 def _range_of(image: Image) -> tuple[float, float]:
@@ -82,7 +102,7 @@ def _same(pixels: Pixels) -> Pixels:
     return pixels
 
 
-def _resample(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+def _resample(pixels: Pixels, shape: tuple[int, int]) -> Changed:
     """Bilinear, pixel centres aligned, area-weighted where it shrinks."""
     if pixels.shape[:2] == shape:
         return pixels
@@ -98,14 +118,16 @@ def _resample(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     return np.stack(planes, axis=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Colour:
     """Number of channels the method sees. ``keep`` becomes grey or RGB by what the training images hold."""
 
     step: Literal["colour"] = "colour"
-    to: Literal["keep", "grey", "rgb"] = Field("keep", description="keep, grey (luminance) or rgb")
+    to: Literal["keep", "grey", "rgb"] = Field(
+        default="keep", description="keep, grey (luminance) or rgb"
+    )
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Convert; ``(y, x, 1 | 3)`` to ``(y, x, 1 | 3)``."""
         if self.to == "grey" and image.shape[2] == 3:
             return skimage.color.rgb2gray(image).astype(np.float32)[..., None], _same
@@ -114,15 +136,15 @@ class Colour:
         return image, _same
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class FalseColour:
     """Grey intensities through a named matplotlib colormap to RGB, as heat-map cameras show them."""
 
     step: Literal["false colour"] = "false colour"
-    colormap: str = Field("inferno", description="name of a matplotlib colormap")
+    colormap: str = Field(default="inferno", description="name of a matplotlib colormap")
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known(self) -> "FalseColour":
         import matplotlib
 
         if self.colormap not in matplotlib.colormaps:
@@ -131,7 +153,7 @@ class FalseColour:
             )
         return self
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Colour the luminance; ``(y, x, c)`` to ``(y, x, 3)``."""
         import matplotlib
 
@@ -139,18 +161,18 @@ class FalseColour:
         return matplotlib.colormaps[self.colormap](grey[..., 0])[..., :3].astype(np.float32), _same
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class ChannelOrder:
     """Swap red and blue, for images written as BGR."""
 
     step: Literal["channel order"] = "channel order"
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Reverse the channels."""
         return np.ascontiguousarray(image[..., ::-1]), _same
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Equalise:
     """Histogram equalisation of each channel: over the whole image, or contrast-limited in tiles (CLAHE).
 
@@ -160,31 +182,35 @@ class Equalise:
     """
 
     step: Literal["equalise"] = "equalise"
-    kind: Literal["global", "clahe"] = Field("global", description="global or clahe (in tiles)")
-    clip: float = Field(0.01, gt=0, le=1, description="clahe only: contrast limit, 0 to 1")
+    kind: Literal["global", "clahe"] = Field(
+        default="global", description="global or clahe (in tiles)"
+    )
+    clip: float = Field(default=0.01, gt=0, le=1, description="clahe only: contrast limit, 0 to 1")
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Equalise each channel on its own."""
-        one = (
-            skimage.exposure.equalize_hist
-            if self.kind == "global"
-            else lambda plane: skimage.exposure.equalize_adapthist(plane, clip_limit=self.clip)
-        )
+        if self.kind == "global":
+            one: Callable[[np.ndarray], np.ndarray] = skimage.exposure.equalize_hist
+        else:
+            one = partial(skimage.exposure.equalize_adapthist, clip_limit=self.clip)
         planes = [one(image[..., k]) for k in range(image.shape[2])]
         return np.stack(planes, axis=-1).astype(np.float32), _same
 
 
-@dataclass(frozen=True)
+_Side = Annotated[int, Field(ge=_SMALLEST_SIDE, le=_LARGEST_SIDE)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Resize:
     """To a fixed grid: stretched, or with the aspect kept and the rest filled with the edge's pixels."""
 
     step: Literal["resize"] = "resize"
-    size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
-        (256, 256), description="height and width in pixels"
+    size: tuple[_Side, _Side] = Field(default=(256, 256), description="height and width in pixels")
+    keep_aspect: bool = Field(
+        default=False, description="keep the aspect and pad, instead of stretching"
     )
-    keep_aspect: bool = Field(False, description="keep the aspect and pad, instead of stretching")
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Resample bilinearly; area-weighted where it shrinks."""
         before = image.shape[:2]
         top, left, height, width = self._placed(before)
@@ -192,7 +218,7 @@ class Resize:
         bottom, right = self.size[0] - top - height, self.size[1] - left - width
         padded = np.pad(small, ((top, bottom), (left, right), (0, 0)), mode="edge")
 
-        def undo(pixels: Pixels) -> Pixels:
+        def undo(pixels: Pixels) -> Changed:
             return _resample(pixels[top : top + height, left : left + width], before)
 
         return padded, undo
@@ -205,7 +231,7 @@ class Resize:
         return (self.size[0] - height) // 2, (self.size[1] - width) // 2, height, width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Crop:
     """To a region of interest: a rectangle or a polygon, in pixels of the step's input.
 
@@ -214,14 +240,14 @@ class Crop:
 
     step: Literal["crop"] = "crop"
     box: tuple[int, int, int, int] | None = Field(
-        None, description="y0, x0, y1, x1 in pixels, half open"
+        default=None, description="y0, x0, y1, x1 in pixels, half open"
     )
     polygon: tuple[tuple[float, float], ...] | None = Field(
-        None, description="corners as (y, x) in pixels"
+        default=None, description="corners as (y, x) in pixels"
     )
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> "Crop":
         if (self.box is None) == (self.polygon is None):
             raise ValueError("give either a box (y0, x0, y1, x1) or a polygon of (y, x) corners")
         if self.polygon is not None and len(self.polygon) < 3:
@@ -232,7 +258,7 @@ class Crop:
             raise ValueError(f"found the box {self.box}; expected 0 <= y0 < y1 and 0 <= x0 < x1")
         return self
 
-    def apply(self, image: Pixels) -> tuple[Pixels, Undo]:
+    def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Cut out; the undo puts a map back into a field of zeros."""
         shape = image.shape[:2]
         inside = self._inside(shape)
@@ -240,7 +266,7 @@ class Crop:
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         keep = inside[window][..., None].astype(np.float32)
 
-        def undo(pixels: Pixels) -> Pixels:
+        def undo(pixels: Pixels) -> Changed:
             whole = np.zeros((*shape, pixels.shape[2]), np.float32)
             whole[window] = pixels * keep
             return whole
@@ -265,7 +291,7 @@ class Crop:
         return inside
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Normalise:
     """What the network sees: ``(x - mean) / std``. Always the last step; undone before residuals are taken.
 
@@ -275,12 +301,12 @@ class Normalise:
 
     step: Literal["normalise"] = "normalise"
     kind: Literal["standard", "fixed", "range"] = Field(
-        "standard", description="standard, fixed or range"
+        default="standard", description="standard, fixed or range"
     )
     mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
 
-    def fit(self, images: Iterable[Pixels]) -> Self:
+    def fit(self, images: Iterable[Pixels]) -> "Normalise":
         """Learn mean and std per channel from ``(y, x, c)`` training images in [0, 1]."""
         if self.kind == "fixed":
             return replace(self, mean=(0.5,), std=(0.5,))
@@ -307,7 +333,7 @@ Step = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Preprocessing:
     """Steps in order, then the normalisation.
 
@@ -325,12 +351,14 @@ class Preprocessing:
     data_range: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> "Preprocessing":
         if self.data_range is not None and not self.data_range[0] < self.data_range[1]:
-            raise ValueError(f"found data_range {self.data_range}; expected (low, high), low < high")
+            raise ValueError(
+                f"found data_range {self.data_range}; expected (low, high), low < high"
+            )
         return self
 
-    def apply(self, image: Image) -> tuple[Pixels, Undo]:
+    def apply(self, image: Image) -> tuple[Changed, Undo]:
         """Run the steps on one image (not the normalisation).
 
         Returns
@@ -343,21 +371,22 @@ class Preprocessing:
             pixels, undo = step.apply(pixels)
             undos.append(undo)
 
-        def undo_all(result: Pixels) -> Pixels:
+        def undo_all(result: Pixels) -> Changed:
             for one in reversed(undos):
                 result = one(result)
             return result
 
         return pixels, undo_all
 
-    def settle_colour(self, images: Iterable[Image]) -> Self:
+    def settle_colour(self, images: Iterable[Image]) -> "Preprocessing":
         """Turn ``Colour("keep")`` into grey or RGB: RGB if any training image has unequal channels."""
         if not any(isinstance(step, Colour) and step.to == "keep" for step in self.steps):
             return self
         colourful = any(_is_colourful(image) for image in images)
         settled = Colour(to="rgb" if colourful else "grey")
         steps = tuple(
-            settled if isinstance(step, Colour) and step.to == "keep" else step for step in self.steps
+            settled if isinstance(step, Colour) and step.to == "keep" else step
+            for step in self.steps
         )
         return replace(self, steps=steps)
 
@@ -367,7 +396,7 @@ class Preprocessing:
         if len(shapes) > 1:
             raise RecipeError(
                 f"found images of {len(shapes)} shapes after preprocessing, {shapes[0]} and {shapes[1]} among them; "
-                "expected one. Add a Resize step."
+                "expected one. Add a Resize step, and a Colour step where some are grey and some in colour."
             )
         return np.stack(ready)
 

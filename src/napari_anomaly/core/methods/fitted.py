@@ -1,7 +1,7 @@
 """What every fitted method offers to the rest of the house."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,6 +18,7 @@ class Pair(NamedTuple):
     reconstruction: Images
 
 
+@runtime_checkable
 class Fitted(Protocol):
     """A fitted method: a JAX pytree, so that scoring compiles once for all detectors of one shape."""
 
