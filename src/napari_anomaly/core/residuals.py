@@ -97,9 +97,9 @@ def residual_map(
     return _KINDS[kind](image, reconstruction).mean(-1)
 
 
-def stretch(maps: Maps, shape: tuple[int, int]) -> Maps:
+def stretch(maps: Maps, shape: tuple[int, int]) -> Float[Array, "n v u"]:
     """Bring maps of a coarser scale onto a grid, bilinearly, pixel centres aligned."""
     if maps.shape[1:] == shape:
         return maps
-    finer: Maps = jax.image.resize(maps, (len(maps), *shape), "linear")
+    finer: Array = jax.image.resize(maps, (len(maps), *shape), "linear")
     return finer
