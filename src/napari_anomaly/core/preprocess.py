@@ -348,7 +348,10 @@ class Preprocessing:
 
     steps: tuple[Step, ...] = (Colour(), Resize())
     normalise: Normalise = Normalise()
-    data_range: tuple[float, float] | None = None
+    data_range: tuple[float, float] | None = Field(
+        default=None,
+        description="intensities that mean black and white, (0, 4095) say; none: by the image's type",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> "Preprocessing":

@@ -316,9 +316,9 @@ def changed(recipe: Recipe, knobs: Mapping[str, Any]) -> Recipe:
     for name, value in knobs.items():
         path = _path_of(name, known)
         *parents, last = path.split(".")
-        place = plain
+        place: Any = plain
         for parent in parents:
-            place = place[parent]
+            place = place[int(parent)] if isinstance(place, list) else place[parent]
         place[last] = value
     return from_plain(plain)
 
@@ -352,6 +352,9 @@ def knobs_of(recipe: Any, prefix: str = "") -> Iterator[Knob]:
         value = getattr(recipe, name)
         if is_dataclass(value):
             yield from knobs_of(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            for place, part in enumerate(value):
+                yield from knobs_of(part, f"{prefix}{name}.{place}.")
         elif field.description:
             bounds = {
                 bound: float(getattr(one, bound))
