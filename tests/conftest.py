@@ -1,6 +1,7 @@
-"""Array annotations are checked while tests run, and window tests are left out where napari is missing."""
+"""Array annotations are checked while tests run; window tests are left out, with the reason, where Qt cannot start."""
 
-from importlib.util import find_spec
+import os
+import sys
 
 from jaxtyping import install_import_hook
 
@@ -8,4 +9,32 @@ from jaxtyping import install_import_hook
 _CHECK = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook("napari_anomaly", _CHECK)
 
-collect_ignore = [] if find_spec("napari") else ["ui"]
+from napari_anomaly.ui.launch import WindowError, check_window  # noqa: E402  after the hook
+
+if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+def _why_no_window() -> str | None:
+    try:
+        check_window(os.environ)
+    except WindowError as error:
+        return str(error)
+    return None
+
+
+_reason = _why_no_window()
+collect_ignore = ["ui"] if _reason else []
+
+
+def pytest_addoption(pluginmanager):
+    """Keep pytest-qt from ending the whole run where Qt cannot be loaded."""
+    if _reason:
+        pluginmanager.set_blocked("pytest-qt")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was left out and why."""
+    if _reason:
+        terminalreporter.section("window tests (tests/ui) were left out")
+        terminalreporter.write_line(_reason)
