@@ -1,5 +1,6 @@
-"""One file, no pickle: safetensors with a JSON header in its metadata."""
+"""One file, no pickle: safetensors with a JSON header, and a digest of both, in its metadata."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.errors import CheckpointError
 
 FORMAT = 1
-_KEY = "napari_anomaly"
+_KEY, _DIGEST = "napari_anomaly", "sha256"
 _LARGEST_HEADER = 10_000_000  # characters: a recipe has a few thousand
 
 
@@ -33,8 +34,9 @@ def write(
     arrays : mapping of str to array
     """
     text = json.dumps({"format": FORMAT, "kind": kind, **header}, allow_nan=False)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(path, safetensors.numpy.save(contiguous, {_KEY: text}))
+    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
+    metadata = {_KEY: text, _DIGEST: _digest(text, plain)}
+    write_atomically(path, safetensors.numpy.save(plain, metadata))
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -45,18 +47,27 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     CheckpointError
         Naming the file and what is wrong: missing, damaged, not ours, of another kind or version.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected a {kind} written by napari-anomaly")
     try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise CheckpointError(f"{path}: {found}; expected a {kind} written by napari-anomaly")
         with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(_KEY, "")
+            metadata = file.metadata() or {}
+            text = metadata.get(_KEY, "")
             header = _header_of(path, kind, text)
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except CheckpointError:
+        raise
+    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: damaged or not a {kind} ({error}); expected a complete file written by napari-anomaly. "
             "Copy it again or fit anew."
         ) from error
+    if metadata.get(_DIGEST) != _digest(text, arrays):
+        raise CheckpointError(
+            f"{path}: damaged: its contents do not match their checksum. Copy the file again or fit anew."
+        )
+    return header, arrays
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,14 @@ class StateFile:
         write(self.path, "training state", {"fingerprint": self.fingerprint}, arrays)
 
 
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
 def _header_of(path: Path, kind: str, text: str) -> dict[str, Any]:
     if not text or len(text) > _LARGEST_HEADER:
         raise CheckpointError(
@@ -96,7 +115,7 @@ def _header_of(path: Path, kind: str, text: str) -> dict[str, Any]:
         )
     try:
         header = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: the header is not JSON ({error}); the file is damaged"
         ) from error
