@@ -123,12 +123,14 @@ def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, m
     train.source.choose(viewer.layers[0])
     train.panel.button.click()
     assert train.panel.button.text() == "Cancel"
+    assert not train.load_button.isEnabled()
     qtbot.waitUntil(started.is_set)
     qtbot.waitUntil(lambda: train.panel.state.text() == "training: 0 of 10, loss 0.25")
 
     train.panel.button.click()
     assert train.panel.button.text() == "Train"
     assert train.panel.button.isEnabled()
+    assert train.load_button.isEnabled()
     assert train.panel.state.text() == "cancelled"
     assert not train.panel.bar.isVisibleTo(train)
 
@@ -184,6 +186,9 @@ def test_a_users_error_is_one_sentence(train, viewer, normals, qtbot, notes):
     assert not hasattr(notes[0], "exception")
     assert train.panel.button.text() == "Train"
     assert train.session.detector is None
+    viewer.add_image(normals)  # the sentence stays until something is done about it
+    train.reset_choices()
+    assert text in train.panel.state.text()
 
 
 def test_an_impossible_knob_is_said_before_training(train, tmp_path, notes):
@@ -381,3 +386,31 @@ def test_both_widgets_of_a_window_share_the_detector(
     finish(qtbot, second)
     assert "two anomaly regions" in viewer.layers
     assert [str(unit) for unit in viewer.layers["two anomaly map"].units][1:] == ["millimeter"] * 2
+
+
+def test_a_closed_dock_neither_works_on_nor_complains(
+    needs_screen, make_napari_viewer_proxy, detector, normals, qtbot, monkeypatch
+):
+    closed = threading.Event()
+
+    def endless(data, recipe, **choices):
+        try:
+            while True:
+                yield Progress("training", 1, 2)
+        finally:
+            closed.set()
+
+    fake_steps(monkeypatch, endless)
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(normals)
+    train, inspect = TrainWidget(viewer), InspectWidget(viewer)
+    inspect.session = train.session
+    viewer.window.add_dock_widget(train, name="Train")
+    train.source.choose(viewer.layers[0])
+    train.panel.press()
+    qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"))
+    viewer.window.remove_dock_widget(train)
+    train.deleteLater()
+    qtbot.waitUntil(closed.is_set)
+    inspect.session.detector = detector
+    inspect.deleteLater()

@@ -24,7 +24,7 @@ from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, 
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 from napari_anomaly.ui.session import session_of
 
-from .panel import WorkPanel
+from .panel import WorkPanel, is_alive
 from .source import SourceChooser
 from .train import FILES, loading
 from .train import in_words as detector_in_words
@@ -58,6 +58,7 @@ class InspectWidget(QScrollArea):
         self.load_button.clicked.connect(self._ask_load)
         self._shown: list[tuple[int, list[Layer]]] = []  # layers of the table's images
         self.table.cellClicked.connect(lambda row, _: self.go_to(row))
+        self.panel.toggled.connect(self._busy)
         self.session.changed.connect(self._show_detector)
         self._show_detector()
 
@@ -150,7 +151,12 @@ class InspectWidget(QScrollArea):
             no_detector = None if self.session.detector else "train or load a detector first"
             self.panel.ready(no_detector or self.source.missing())
 
+    def _busy(self, running: bool) -> None:
+        self.load_button.setDisabled(running)
+
     def _show_detector(self) -> None:
+        if not is_alive(self):
+            return
         detector = self.session.detector
         self.detector.setText("none yet" if detector is None else detector_in_words(detector))
         self._check()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.utils.notifications import notification_manager, show_error, show_warning
+from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -24,6 +25,9 @@ class WorkPanel(QWidget):
     start : callable
         Called when the button is pressed while nothing runs; calls `run`.
     """
+
+    toggled = Signal(bool)
+    """Whether something runs now."""
 
     def __init__(self, verb: str, start: Callable[[], None]) -> None:
         super().__init__()
@@ -69,7 +73,10 @@ class WorkPanel(QWidget):
             if progressed:
                 progressed(now)
 
+        if self.running:
+            self.cancel()
         self.button.setText("Cancel")
+        self.button.setEnabled(True)
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
         self.say("starting ...")
@@ -79,9 +86,10 @@ class WorkPanel(QWidget):
                 progressed=progress,
                 ended=lambda outcome: self._end(outcome, done),
                 stopped=self.cancel,
-                wanted=lambda: _is_alive(self),
+                wanted=lambda: is_alive(self),
             )
         ]
+        self.toggled.emit(True)
 
     def cancel(self) -> None:
         """Forget what runs; its thread ends with its next step and its result is dropped."""
@@ -91,11 +99,12 @@ class WorkPanel(QWidget):
 
     def ready(self, reason: str | None) -> None:
         """Allow the button, or say why it cannot be pressed."""
-        self._reason = reason
+        changed, self._reason = reason != self._reason, reason
         if not self.running:
             self.button.setEnabled(reason is None)
             self.button.setToolTip(reason or "")
-            self.say(reason or "")
+            if changed:
+                self.say(reason or "")
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show how it stands."""
@@ -128,8 +137,8 @@ class WorkPanel(QWidget):
         self.button.setText(self._verb)
         self.bar.setVisible(False)
         self.ready(self._reason)
-        if text:
-            self.say(text)
+        self.say(text or self._reason or "")
+        self.toggled.emit(False)
 
     def _fail(self, error: Exception) -> None:
         """Show a user's error as a sentence; anything else is ours and keeps its traceback."""
@@ -141,7 +150,7 @@ class WorkPanel(QWidget):
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
-def _is_alive(widget: QWidget) -> bool:
+def is_alive(widget: QWidget) -> bool:
     """Tell whether Qt still has the widget; a dock that is closed takes its content along."""
     alive: Any = isalive
     return bool(alive(widget))

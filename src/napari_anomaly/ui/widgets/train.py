@@ -28,7 +28,7 @@ from napari_anomaly.ui.forms import RecipeForm
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.session import session_of
 
-from .panel import WorkPanel
+from .panel import WorkPanel, is_alive
 from .source import SourceChooser
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class TrainWidget(QScrollArea):
         self.method.changed.connect(lambda _: self._new_form())
         self.save_button.clicked.connect(self._ask_save)
         self.load_button.clicked.connect(self._ask_load)
+        self.panel.toggled.connect(self._busy)
         self.session.changed.connect(self._show_detector)
         self._unfold(False)
         self._new_form()
@@ -135,7 +136,12 @@ class TrainWidget(QScrollArea):
         old.deleteLater()
         self.about.setText((type(recipe.method).__doc__ or "").strip().split("\n")[0])
 
+    def _busy(self, running: bool) -> None:
+        self.load_button.setDisabled(running)
+
     def _show_detector(self) -> None:
+        if not is_alive(self):
+            return
         detector = self.session.detector
         self.summary.setText("" if detector is None else in_words(detector))
         self.save_button.setEnabled(detector is not None)
