@@ -258,7 +258,8 @@ def fit_steps(
         Seconds after which training stops early; None: to the end of the recipe.
     state_file : path, optional
         Where an interrupted training leaves its state. If it exists, training continues from there, to the same
-        result as without the interruption; it is removed at the end.
+        result as without the interruption; it is removed at the end. An existing folder holds one such file for each
+        recipe, seed and set of images.
 
     Yields
     ------
@@ -286,11 +287,7 @@ def fit_steps(
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     _rate(false_alarm, len(parts.calibration))
     recipe, images, names = yield from _read_training(recipe, parts.train, read)
-    keeper = (
-        None
-        if state_file is None
-        else StateFile(Path(state_file), _fingerprint(recipe, seed, names))
-    )
+    keeper = None if state_file is None else _keeper(Path(state_file), recipe, seed, images)
     try:
         fitted = yield from recipe.method.implementation().fit_steps(
             recipe.method, images, seed=seed, budget=budget, keeper=keeper
@@ -358,10 +355,12 @@ def _rate(wanted: float | None, n: int) -> float:
     return wanted
 
 
-def _fingerprint(recipe: Recipe, seed: int, names: Sequence[str]) -> str:
-    """Tells whether a kept training state belongs to this recipe, seed and images."""
-    text = json.dumps([to_plain(recipe), seed, list(names)])
-    return hashlib.sha256(text.encode()).hexdigest()
+def _keeper(path: Path, recipe: Recipe, seed: int, images: np.ndarray) -> StateFile:
+    """State file that belongs to this recipe, seed and images alone."""
+    digest = hashlib.sha256(json.dumps([to_plain(recipe), seed, images.shape]).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    fingerprint = digest.hexdigest()
+    return StateFile(path / f"{fingerprint[:16]}.partial" if path.is_dir() else path, fingerprint)
 
 
 def _named(sample: Sample, work: Any) -> Any:
