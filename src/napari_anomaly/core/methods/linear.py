@@ -128,7 +128,7 @@ def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | Image
     return PatchPCA(filters, offsets, knobs.scales, knobs.patch)
 
 
-def shrink(images: Images, scale: int) -> Images:
+def shrink(images: Images, scale: int) -> Float[Array, "n small_y small_x c"]:
     """Mean over blocks of ``scale`` x ``scale`` pixels; last rows and columns repeated where it does not divide."""
     if scale == 1:
         return images
