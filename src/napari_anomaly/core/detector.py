@@ -23,6 +23,7 @@ from napari_anomaly.core.errors import (
     AnomalyError,
     CalibrationError,
     CheckpointError,
+    DataError,
     ImageError,
     TrainingError,
 )
@@ -156,6 +157,8 @@ class Detector:
             rate = _rate(false_alarm, old.n)
             return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
         samples, read = _source(normals)
+        if not samples:
+            raise CalibrationError("found no normal images; expected at least 1 to calibrate with")
         looks = [
             _named(sample, lambda image=image: look(self.recipe, self.fitted, image))
             for sample, image in read(samples)
@@ -197,21 +200,26 @@ def load(path: str | PathLike[str]) -> Detector:
         "standardisation": {},
         "calibration": {},
     }
-    for name, array in arrays.items():
-        group, _, inner = name.partition("/")
-        groups.setdefault(group, {})[inner] = array
     try:
+        for name, array in arrays.items():
+            group, _, inner = name.partition("/")
+            groups[group][inner] = array
         recipe = from_plain(header["recipe"])
         return Detector(
             recipe,
             recipe.method.implementation().restore(recipe.method, groups["method"]),
-            Standardisation(**groups["standardisation"]),
+            Standardisation.restore(groups["standardisation"]),
             Calibration(
                 **groups["calibration"], false_alarm=header["false_alarm"], review=header["review"]
             ),
             TypeAdapter(Provenance).validate_python(header["provenance"]),
         )
-    except (AnomalyError, ValidationError, KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path}: the detector cannot be rebuilt: found no place for, or nothing called, {error!s}. "
+            "Copy the file again or fit anew."
+        ) from error
+    except (AnomalyError, ValidationError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the detector cannot be rebuilt: {error!s}. Copy the file again or fit anew."
         ) from error
@@ -298,9 +306,7 @@ def fit_steps(
     looks: list[Look] = []
     for sample, image in read(parts.calibration):
         looks.append(_named(sample, partial(look, recipe, fitted, image)))
-        yield Progress("calibrating", len(looks), len(parts.calibration))
-    if keeper is not None:
-        keeper.path.unlink(missing_ok=True)
+        yield Progress("calibrating", len(looks), max(len(looks), len(parts.calibration)))
     provenance = Provenance(
         method=name,
         seed=seed,
@@ -311,7 +317,10 @@ def fit_steps(
         fit_seconds=time.monotonic() - began,
         data=_name_of(data),
     )
-    return _calibrated(recipe, fitted, looks, false_alarm, None, provenance)
+    detector = _calibrated(recipe, fitted, looks, false_alarm, None, provenance)
+    if keeper is not None:
+        keeper.path.unlink(missing_ok=True)
+    return detector
 
 
 Reader = Any
@@ -323,6 +332,10 @@ def _source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
         data = open_folder(data)
     if isinstance(data, Dataset):
         return data.train, read_samples
+    if isinstance(data, np.ndarray) and data.ndim < 3:
+        raise DataError(
+            f"found one array of shape {data.shape}; expected several images: (n, y, x[, c])"
+        )
     images = {str(k): image for k, image in enumerate(data)}
     samples = tuple(Sample(Path(name), f"image {name}") for name in images)
 
@@ -382,13 +395,14 @@ def _read_training(
     for sample, image in read(samples):
         ready.append(_named(sample, lambda image=image: steps.apply(image)[0]))
         names.append(sample.name)
-        yield Progress("reading", len(ready), len(samples))
+        yield Progress("reading", len(ready), max(len(ready), len(samples)))  # pages come on top
     images = steps.stacked(ready)
     normalise = steps.normalise.fit(images)
     mean, std = normalise.moments()
     images -= mean
     images /= std
-    return replace(recipe, preprocess=replace(steps, normalise=normalise)), images, names
+    learned = replace(steps, normalise=normalise, grid=images.shape[1:])
+    return replace(recipe, preprocess=learned), images, names
 
 
 def _on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
@@ -407,20 +421,24 @@ def _calibrated(
     review: float | None,
     provenance: Provenance,
 ) -> Detector:
-    """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be."""
+    """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be.
+
+    A single normal has no others: then nothing is standardised.
+    """
+    kind = recipe.standardise if len(looks) > 1 else "none"
     moments = Moments.none(looks[0].residuals.shape)
     for one in looks:
         moments = moments.add(one.residuals)
     scores, peaks = [], []
     for one in looks:
-        others = Standardisation.of(moments.without(one.residuals), recipe.standardise)
+        others = Standardisation.of(moments.without(one.residuals), kind)
         anomaly_map = _on_own_grid(others.apply(one.residuals), one.undo)
         scores.append(_score(recipe, fitted, anomaly_map, one.latent))
         peaks.append(float(anomaly_map.max()))
     return Detector(
         recipe,
         fitted,
-        Standardisation.of(moments, recipe.standardise),
+        Standardisation.of(moments, kind),
         Calibration(np.array(scores), np.array(peaks), _rate(false_alarm, len(looks)), review),
         provenance,
     )

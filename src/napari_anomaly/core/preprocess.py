@@ -344,6 +344,8 @@ class Preprocessing:
     normalise : Normalise
     data_range : tuple of float or None
         Intensities that mean 0 and 1; None takes the dtype's range (see :func:`to_unit`).
+    grid : tuple of int or None
+        ``(y, x, c)`` that all training images ended with; learned, and expected of every image from then on.
     """
 
     steps: tuple[Step, ...] = (Colour(), Resize())
@@ -352,6 +354,7 @@ class Preprocessing:
         default=None,
         description="intensities that mean black and white, (0, 4095) say; none: by the image's type",
     )
+    grid: tuple[_Side, _Side, Literal[1, 3]] | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> "Preprocessing":
@@ -373,6 +376,11 @@ class Preprocessing:
         for step in self.steps:
             pixels, undo = step.apply(pixels)
             undos.append(undo)
+        if self.grid not in (None, pixels.shape):
+            raise ImageError(
+                f"found an image of shape {np.shape(image)}, which preprocessing brings to {pixels.shape}; expected "
+                f"{self.grid}, as the training images. Fit with a Resize step, and a Colour step for grey and colour."
+            )
 
         def undo_all(result: Pixels) -> Changed:
             for one in reversed(undos):

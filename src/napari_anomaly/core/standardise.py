@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 
+from napari_anomaly.core.errors import CheckpointError
+
 Residuals = Float[np.ndarray, "s y x"]
 """One image's residual maps, one for each of the method's scales."""
 
@@ -75,6 +77,29 @@ class Standardisation:
         std = np.sqrt(np.maximum(variance, 0)) + _FLOOR * np.sqrt(np.maximum(all_variance, 0))
         std = np.where(std > 0, std, 1.0)  # normals without any residual
         return cls(mean.astype(np.float32), std.astype(np.float32))
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, np.ndarray]) -> "Standardisation":
+        """Rebuild from :meth:`arrays`.
+
+        Raises
+        ------
+        CheckpointError
+            Naming what does not fit.
+        """
+        if set(arrays) != {"mean", "std"}:
+            raise CheckpointError(
+                f"found standardisation arrays {sorted(arrays)}; expected mean and std"
+            )
+        mean, std = arrays["mean"], arrays["std"]
+        for name, one in arrays.items():
+            fits = one.ndim == 3 and one.shape == mean.shape and one.dtype == np.float32
+            if not (fits and np.isfinite(one).all() and (std > 0).all()):
+                raise CheckpointError(
+                    f"found the standardisation's {name} with shape {one.shape} and dtype {one.dtype}; expected "
+                    "finite float32 (scale, y, x), with deviations above 0"
+                )
+        return cls(mean, std)
 
     def apply(self, residuals: Residuals) -> Float[np.ndarray, "y x"]:
         """Return the standardised map ``(y, x)`` float32 of one image."""

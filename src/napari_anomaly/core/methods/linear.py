@@ -96,12 +96,12 @@ def fit_steps(
         yield Progress("training", 0, 1)
         return _fit_images(knobs, images)
     filters, offsets = [], []
+    if min(images.shape[1:3]) // max(knobs.scales) < knobs.patch:
+        raise TrainingError(
+            f"found images of {images.shape[1]} x {images.shape[2]} pixels, {max(knobs.scales)} times smaller at the "
+            f"coarsest scale; expected room for one patch of {knobs.patch}. Take fewer scales or larger images."
+        )
     for scale in knobs.scales:
-        if min(images.shape[1:3]) // scale < knobs.patch:
-            raise TrainingError(
-                f"found images of {images.shape[1]} x {images.shape[2]} pixels, {scale} times smaller at the coarsest "
-                f"scale; expected room for one patch of {knobs.patch}. Take fewer scales or larger images."
-            )
         moments = yield from _patch_moments(knobs, images, scale)
         kernel, offset = _reconstruction_filter(*moments, knobs)
         filters.append(jnp.asarray(kernel))
@@ -112,20 +112,20 @@ def fit_steps(
 def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | ImagePCA:
     """Rebuild from :meth:`PatchPCA.arrays` or :meth:`ImagePCA.arrays`."""
     if knobs.support == "image":
+        expect(arrays, {"mean": (None,) * 3, "components": (None,) * 4})
         expect(arrays, {"mean": (None,) * 3, "components": (None, *arrays["mean"].shape)})
         return ImagePCA(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["components"]))
-    reach = 2 * knobs.patch - 1
-    channels = arrays[f"offset.{knobs.scales[0]}"].shape[-1]
-    shapes: dict[str, tuple[int | None, ...]] = {}
-    for scale in knobs.scales:
-        shapes |= {
-            f"filter.{scale}": (reach, reach, channels, channels),
-            f"offset.{scale}": (channels,),
-        }
-    expect(arrays, shapes)
+    expect(arrays, _shapes(knobs, None))
+    expect(arrays, _shapes(knobs, len(arrays[f"offset.{knobs.scales[0]}"])))
     filters = tuple(jnp.asarray(arrays[f"filter.{scale}"]) for scale in knobs.scales)
     offsets = tuple(jnp.asarray(arrays[f"offset.{scale}"]) for scale in knobs.scales)
     return PatchPCA(filters, offsets, knobs.scales, knobs.patch)
+
+
+def _shapes(knobs: Linear, channels: int | None) -> dict[str, tuple[int | None, ...]]:
+    reach = 2 * knobs.patch - 1
+    filters = {f"filter.{scale}": (reach, reach, channels, channels) for scale in knobs.scales}
+    return filters | {f"offset.{scale}": (channels,) for scale in knobs.scales}
 
 
 def shrink(images: Images, scale: int) -> Float[Array, "n small_y small_x c"]:
@@ -145,7 +145,7 @@ def _patch_moments(
     knobs: Linear, images: np.ndarray, scale: int
 ) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
     """Mean ``(d,)`` and covariance ``(d, d)`` of patches, d = patch * patch * c, in one pass over the images."""
-    stride = max(1, 4 // scale)  # every scale sees about as many patches
+    every = max(1, 4 // scale) ** 2  # every scale sees about as many patches
     chunks = range(0, len(images), _CHUNK)
     total = len(chunks) * len(knobs.scales)
     before = knobs.scales.index(scale) * len(chunks)
@@ -153,14 +153,22 @@ def _patch_moments(
     for done, start in enumerate(chunks):
         small = np.asarray(shrink(jnp.asarray(images[start : start + _CHUNK]), scale))
         windows = np.lib.stride_tricks.sliding_window_view(small, (knobs.patch,) * 2, axis=(1, 2))
-        windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)  # (n, i, j, p, p, c)
-        patches = windows.reshape(-1, knobs.patch**2 * small.shape[3])
+        rows, columns = _positions(*windows.shape[1:3], every)
+        patches = windows[:, rows, columns].transpose(0, 1, 3, 4, 2)  # (n, patch, p, p, c)
+        patches = patches.reshape(-1, knobs.patch**2 * small.shape[3])
         count += len(patches)
         first = first + patches.sum(0, dtype=np.float64)
         second = second + (patches.T @ patches).astype(np.float64)
         yield Progress("training", before + done + 1, total)
     mean = np.asarray(first) / count
     return mean, np.asarray(second) / count - np.outer(mean, mean)
+
+
+def _positions(height: int, width: int, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of about one in ``every`` places, in steps that a texture's period does not share."""
+    step = 1 if every == 1 else every + 1
+    rows, columns = np.divmod(np.arange(0, height * width, step), width)
+    return rows, columns
 
 
 def _reconstruction_filter(
@@ -198,12 +206,11 @@ def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
         )
     mean = images.mean(0, dtype=np.float64)
     flat = (images - mean).reshape(len(images), -1)
-    _, vectors = np.linalg.eigh(flat @ flat.T)
-    keep = min(knobs.components, len(images) - 1)
-    components = vectors[:, ::-1][:, :keep].T @ flat
-    norms = np.linalg.norm(components, axis=1, keepdims=True)
-    components = components / np.where(norms > 0, norms, 1)
+    values, vectors = np.linalg.eigh(flat @ flat.T)
+    real = values > 1e-10 * values[-1]  # the rest is rounding, in directions of no meaning
+    components = vectors[:, real][:, ::-1][:, : knobs.components].T @ flat
+    components /= np.linalg.norm(components, axis=1, keepdims=True)
     return ImagePCA(
         jnp.asarray(mean, jnp.float32),
-        jnp.asarray(components.reshape(keep, *images.shape[1:]), jnp.float32),
+        jnp.asarray(components.reshape(-1, *images.shape[1:]), jnp.float32),
     )

@@ -64,7 +64,7 @@ def negative_elbo(network: Network, images: Images, key: Array) -> Float[Array, 
 class FittedVAE:
     """A trained network; ``kl`` holds mean and deviation of the KL term over the training images."""
 
-    weights: nnx.State
+    weights: nnx.State[Any, Any]
     kl: Float[Array, "2"]
     graph: Any
     grid: Grid
@@ -112,12 +112,12 @@ def fit_steps(
 def restore(knobs: VAE, arrays: Mapping[str, np.ndarray]) -> FittedVAE:
     """Rebuild from :meth:`FittedVAE.arrays`."""
     others = {name: one for name, one in arrays.items() if name != "kl"}
-    expect({"kl": arrays["kl"]}, {"kl": (2,)})
+    expect({name: one for name, one in arrays.items() if name == "kl"}, {"kl": (2,)})
     graph, weights, grid = from_arrays(Network, knobs, others)
     return FittedVAE(weights, jnp.asarray(arrays["kl"]), graph, grid, knobs.score)
 
 
 @partial(jax.jit, static_argnames="graph")
-def _divergences(graph: Any, weights: nnx.State, images: Images) -> Float[Array, " n"]:
+def _divergences(graph: Any, weights: nnx.State[Any, Any], images: Images) -> Float[Array, " n"]:
     network: Network = nnx.merge(graph, weights)
     return divergence(*network.encode(images))
