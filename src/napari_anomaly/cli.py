@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 from napari_anomaly.core.errors import AnomalyError, DataWarning
@@ -33,6 +34,7 @@ app = App(
     help="Find what does not belong in images, learning from normal images only.",
     version=lambda: version("napari-anomaly"),
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -92,7 +94,7 @@ class Fitting:
 
     method: str | None = None
     seed: int | None = None
-    budget: float | None = None
+    budget: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     false_alarm: float | None = None
     calibration: float | None = None
     group: str | None = None
@@ -229,12 +231,11 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
     if not images:
         raise UsageError("found no images; expected files or folders after the detector")
     _check_writable(out / "scores.csv")
-    _use(device)
-    from napari_anomaly.core.detector import load
+    loaded = _loaded(detector, device)
     from napari_anomaly.core.progress import watched
     from napari_anomaly.core.results import inspect_into
 
-    results = watched(inspect_into(out, load(detector), images))
+    results = watched(inspect_into(out, loaded, images))
     for row in results.rows:
         _print(
             f"{row.verdict:<6} score {row.score:<8.4g} p {row.p_value:<7.3g} {row.n_regions} regions  {row.name}"
@@ -317,11 +318,7 @@ def napari(*folders: Path, detector: Path | None = None) -> None:
     from napari_anomaly.ui.launch import check_window, open_napari
 
     check_window()
-    loaded = None
-    if detector is not None:
-        from napari_anomaly.core.detector import load
-
-        loaded = load(detector)
+    loaded = None if detector is None else _loaded(detector)
     open_napari(paths=folders, detector=loaded)
 
 
@@ -339,17 +336,18 @@ def _fitted(
 
 
 def _evaluated(folder: Path, fitting: Fitting, detector: Path | None, device: Device) -> "Report":
-    if detector is None:
-        fitted = _fitted(folder, fitting, device)
-    else:
-        _use(device)
-        from napari_anomaly.core.detector import load
-
-        fitted = load(detector)
+    fitted = _fitted(folder, fitting, device) if detector is None else _loaded(detector, device)
     from napari_anomaly.core.progress import watched
     from napari_anomaly.core.report import evaluate_steps
 
     return watched(evaluate_steps(fitted, folder))
+
+
+def _loaded(path: Path, device: Device = "auto") -> "Detector":
+    _use(device)
+    from napari_anomaly.core.detector import load
+
+    return load(path)
 
 
 def _use(device: Device) -> None:
@@ -399,7 +397,6 @@ def _write_json(target: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _open_demo(shown: "Mapping[str, Shown]") -> None:
-    from napari_anomaly.ui.demo import show
     from napari_anomaly.ui.launch import WindowError, check_window
 
     try:
@@ -407,6 +404,8 @@ def _open_demo(shown: "Mapping[str, Shown]") -> None:
     except WindowError as error:
         _tell(f"napari is not opened: {error}")
         return
+    from napari_anomaly.ui.demo import show
+
     show(shown)
 
 

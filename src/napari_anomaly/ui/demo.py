@@ -38,6 +38,7 @@ def show(shown: Mapping[str, Shown], *, block: bool = True) -> "napari.viewer.Vi
             for layer in layers:
                 layer.translate = (*layer.translate[:-1], right)
         right += _APART * max(image.shape[1] for image in found.images)
+    viewer.dims.set_point(0, 0)  # a defect; good images come later
     viewer.reset_view()
     if block:
         viewer.show(block=True)
