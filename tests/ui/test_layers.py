@@ -99,7 +99,7 @@ def test_stack_lies_on_its_source_and_regions_count_over_it(viewer):
     assert [np.unique(image).tolist() for image in regions.data] == [[0, 1, 2], [0], [0, 3]]
     # the features table selects by row number: row k must describe label k
     assert regions.features["index"].tolist() == [0, 1, 2, 3]
-    assert regions.features["image"].tolist() == [-1, 0, 0, 2]
+    assert regions.features["image"].tolist() == [None, 0, 0, 2]
     for label, area in zip(
         regions.features["index"][1:], regions.features["area"][1:], strict=True
     ):

@@ -111,8 +111,12 @@ def test_images_of_two_sizes_become_a_list(category):
 def test_a_long_list_is_cut_and_says_so(tmp_path):
     for k in range(LIST_LIMIT + 7):
         save(tmp_path / f"{k:03d}.png", np.zeros((8, 8 + k % 2), np.uint8))
-    with pytest.warns(DataWarning, match=rf"first {LIST_LIMIT} are shown and 7 are left out"):
-        assert len(read_folder(str(tmp_path))) == LIST_LIMIT
+    with pytest.warns(DataWarning, match=rf"{LIST_LIMIT} of them, .* and 7 are left out"):
+        layers = read_folder(str(tmp_path))
+    names = [about["name"] for _, about, _ in layers]
+    assert len(names) == len(set(names)) == LIST_LIMIT
+    assert names[0] == "000.png"
+    assert names[-1] == f"{(LIST_LIMIT - 1) * (LIST_LIMIT + 7) // LIST_LIMIT:03d}.png"
 
 
 def test_pages_become_slices(tmp_path):

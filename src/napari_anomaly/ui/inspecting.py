@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_anomaly.core.detector import Detector
 
-LIST_IMAGES = 25
+LIST_IMAGES = 8
 """Images of differing size that are shown, four layers each; the strangest are."""
 
 

@@ -169,7 +169,7 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
     import pandas as pd  # comes with napari
 
     labels: list[np.ndarray] = []
-    rows: list[dict[str, Any]] = [{"index": 0, "image": -1}]
+    rows: list[dict[str, Any]] = [{"index": 0, "image": None}]
     for number, result in enumerate(results):
         numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
         for region in result.regions:
@@ -186,7 +186,10 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
             )
         labels.append(numbers[result.labels])
     columns = ["index", "image", "area", "max_score", "mean_score", "p_value"]
-    return labels, pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    # whole numbers beside None: napari's status bar leaves out what is None
+    table["image"] = pd.Series([row["image"] for row in rows], dtype=object)
+    return labels, table
 
 
 def _place(source: Any, ndim: int) -> dict[str, Any]:
