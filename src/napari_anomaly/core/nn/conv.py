@@ -8,12 +8,14 @@ from jaxtyping import Array, Float
 
 Images = Float[Array, "n y x c"]
 Kernel = Float[Array, "4 4 c d"]
+Doubled = Float[Array, "n 2*y 2*x d"]
+Fine = Float[Array, "n v u d"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 @jax.custom_vjp
-def double(images: Images, kernel: Kernel) -> Images:
+def double(images: Images, kernel: Kernel) -> Doubled:
     """Transposed convolution, kernel 4, stride 2, padding 1: ``(n, y, x, c)`` to ``(n, 2y, 2x, d)``.
 
     ``out[2i - 1 + k] += in[i] * kernel[k]`` along y and x. Computed as one plain 2 x 2 convolution to the four phases
@@ -37,18 +39,18 @@ def double(images: Images, kernel: Kernel) -> Images:
 _TAPS = (slice(3, None, -2), slice(2, None, -2))  # kernel taps of even and of odd output pixels
 
 
-def _halve(images: Images, kernel: Kernel) -> Images:
+def _halve(images: Fine, kernel: Kernel) -> Images:
     """Apply the convolution that ``double`` is the transpose of: ``(n, 2y, 2x, d)`` to ``(n, y, x, c)``."""
     return lax.conv_general_dilated(
         images, kernel.swapaxes(2, 3), (2, 2), ((1, 1), (1, 1)), dimension_numbers=_LAYOUT
     )
 
 
-def _forward(images: Images, kernel: Kernel) -> tuple[Images, tuple[Images, Kernel]]:
+def _forward(images: Images, kernel: Kernel) -> tuple[Doubled, tuple[Images, Kernel]]:
     return double(images, kernel), (images, kernel)
 
 
-def _backward(saved: tuple[Images, Kernel], gradient: Images) -> tuple[Images, Kernel]:
+def _backward(saved: tuple[Images, Kernel], gradient: Fine) -> tuple[Images, Kernel]:
     images, kernel = saved
     to_images, weights = jax.vjp(lambda k: _halve(gradient, k), kernel)
     return to_images, weights(images)[0]
@@ -66,6 +68,6 @@ class UpConv(nnx.Module):
         self.kernel = nnx.Param(weights)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
-    def __call__(self, images: Images) -> Images:
+    def __call__(self, images: Images) -> Doubled:
         """``(n, y, x, c)`` to ``(n, 2y, 2x, d)``."""
         return double(images, self.kernel[...]) + self.bias[...]
