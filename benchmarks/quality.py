@@ -97,8 +97,10 @@ def main() -> None:
         for method in choices.methods
         for seed in choices.seeds
     ]
-    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-          f"napari-anomaly {rows[0]['version']}, {rows[0]['device']}\n")
+    print(
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"napari-anomaly {rows[0]['version']}, {rows[0]['device']}\n"
+    )
     print(table(rows))
     print("\nPer kind of defect: image AUROC against all good images / AU-PRO .3 / escapes\n")
     print(defects(rows))

@@ -57,7 +57,8 @@ class Linear:
 
     name: Literal["linear"] = "linear"
     support: Literal["patch", "image"] = Field(
-        default="patch", description="components of patches (textures) or of whole images (aligned objects)"
+        default="patch",
+        description="components of patches (textures) or of whole images (aligned objects)",
     )
     patch: int = Field(default=8, ge=2, le=32, description="side of a patch in pixels of its scale")
     scales: tuple[Scale, ...] = Field(
@@ -93,12 +94,19 @@ class Training:
         default="cosine", description="cosine: warm up, then fall to zero; constant"
     )
     clip: float | None = Field(
-        default=1.0, gt=0, description="largest norm of the gradient, longer ones are cut; none: never"
+        default=1.0,
+        gt=0,
+        description="largest norm of the gradient, longer ones are cut; none: never",
     )
     average: float = Field(
-        default=0.99, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: the last ones"
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights that are kept; 0: the last ones",
     )
-    flip: bool = Field(default=False, description="mirror half of the training images left to right")
+    flip: bool = Field(
+        default=False, description="mirror half of the training images left to right"
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -114,11 +122,10 @@ class Autoencoder:
     """
 
     name: Literal["autoencoder"] = "autoencoder"
-    widths: Widths = Field(
-        default=(16, 32, 64, 64), description="channels of each level"
-    )
+    widths: Widths = Field(default=(16, 32, 64, 64), description="channels of each level")
     down: Literal["stride", "pool"] = Field(
-        default="stride", description="halve by a strided convolution, or by convolution and max-pooling"
+        default="stride",
+        description="halve by a strided convolution, or by convolution and max-pooling",
     )
     latent: int | None = Field(
         default=None, ge=1, description="size of a dense bottleneck; none: stay convolutional"
@@ -146,11 +153,10 @@ class VAE:
     """
 
     name: Literal["vae"] = "vae"
-    widths: Widths = Field(
-        default=(16, 32, 64, 64), description="channels of each level"
-    )
+    widths: Widths = Field(default=(16, 32, 64, 64), description="channels of each level")
     down: Literal["stride", "pool"] = Field(
-        default="stride", description="halve by a strided convolution, or by convolution and max-pooling"
+        default="stride",
+        description="halve by a strided convolution, or by convolution and max-pooling",
     )
     latent: int = Field(default=128, ge=1, description="size of the latent")
     beta: float = Field(default=1.0, ge=0, description="weight of the KL term")
@@ -181,7 +187,10 @@ class Residual:
         default="channels", description="mean over the channels, or of the grey images"
     )
     smooth: float = Field(
-        default=4.0, ge=0, le=100, description="sigma of the Gaussian that smooths the map, pixels of the method's grid"
+        default=4.0,
+        ge=0,
+        le=100,
+        description="sigma of the Gaussian that smooths the map, pixels of the method's grid",
     )
 
 
@@ -197,14 +206,19 @@ class Recipe:
         description="place: by what held-out normals show at that place; texture: over all places; none",
     )
     pool: Literal["max", "top", "mean"] = Field(
-        default="max", description="image score: highest value, mean of the top 0.1 % of pixels, or mean"
+        default="max",
+        description="image score: highest value, mean of the top 0.1 % of pixels, or mean",
     )
     min_area: int = Field(
-        default=4, ge=1, description="connected regions below this many pixels are noise and removed"
+        default=4,
+        ge=1,
+        description="connected regions below this many pixels are noise and removed",
     )
 
 
-def _grid(size: int, to: Literal["keep", "grey", "rgb"] = "keep", **normalise: Any) -> Preprocessing:
+def _grid(
+    size: int, to: Literal["keep", "grey", "rgb"] = "keep", **normalise: Any
+) -> Preprocessing:
     return Preprocessing((Colour(to=to), Resize(size=(size, size))), Normalise(**normalise))
 
 
