@@ -153,7 +153,7 @@ def _patch_moments(
     for done, start in enumerate(chunks):
         small = np.asarray(shrink(jnp.asarray(images[start : start + _CHUNK]), scale))
         windows = np.lib.stride_tricks.sliding_window_view(small, (knobs.patch,) * 2, axis=(1, 2))
-        rows, columns = _positions(*windows.shape[1:3], every)
+        rows, columns = _positions(windows.shape[1], windows.shape[2], every)
         patches = windows[:, rows, columns].transpose(0, 1, 3, 4, 2)  # (n, patch, p, p, c)
         patches = patches.reshape(-1, knobs.patch**2 * small.shape[3])
         count += len(patches)
