@@ -205,8 +205,7 @@ def fit(
     detector.save(out)
     from napari_anomaly.core.words import about_detector
 
-    for line in about_detector(detector):
-        _print(line)
+    _print("\n".join(about_detector(detector)))
     _print(f"Written to {out}")
     return 0
 
@@ -237,9 +236,8 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
 
     results = watched(inspect_into(out, loaded, images))
     for row in results.rows:
-        _print(
-            f"{row.verdict:<6} score {row.score:<8.4g} p {row.p_value:<7.3g} {row.n_regions} regions  {row.name}"
-        )
+        numbers = f"score {row.score:<8.4g} p {row.p_value:<7.3g} regions {row.n_regions:<4}"
+        _print(f"{row.verdict:<6} {numbers} {row.name}")
     failed = sum(row.verdict == "fail" for row in results.rows)
     _tell(f"{failed} of {len(results.rows)} images fail. Maps, masks, overlays, tables: {out}")
     if results.skipped:
@@ -285,8 +283,7 @@ def evaluate(
     if to_json != Path("-"):
         from napari_anomaly.core.words import table
 
-        for line in table(report.metrics):
-            _print(line)
+        _print("\n".join(table(report.metrics)))
 
 
 @app.command
@@ -300,8 +297,7 @@ def methods(name: str | None = None, /) -> None:
     """
     from napari_anomaly.core.methods.listing import listing
 
-    for line in listing(name):
-        _print(line)
+    _print("\n".join(listing(name)))
 
 
 @app.command(name=("napari", "widget"))
@@ -330,7 +326,12 @@ def _fitted(
     from napari_anomaly.core.detector import fit_steps
     from napari_anomaly.core.progress import watched
 
-    detector = watched(fit_steps(folder, recipe, state_file=state, **fitting.given))
+    last = {}
+    steps = fit_steps(folder, recipe, state_file=state, **fitting.given)
+    detector = watched(steps, seen=lambda now: last.update({now.stage: now}))
+    done = last.get("training")
+    if done is not None and done.step < done.total:
+        _tell(f"warning: the budget ended the training at step {done.step} of {done.total}")
     named = replace(detector.provenance, method=fitting.method or "linear")
     return replace(detector, provenance=named)
 

@@ -217,6 +217,18 @@ def test_the_state_of_an_interrupted_training_is_not_lost_unasked(data, tmp_path
     assert "so there is nothing to resume; starting anew" in err
 
 
+def test_a_training_cut_short_by_its_budget_says_so(data, tmp_path, capsys):
+    knobs = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
+    words = ["fit", data, "--method", "autoencoder", "--budget", 1e-9, "--set=duration=5", *knobs]
+    code, _, err = run(capsys, *words, "--out", tmp_path / "x.anomaly")
+    assert code == 0
+    assert "warning: the budget ended the training at step 1 of 5" in err.splitlines()
+    code, _, err = run(
+        capsys, *words[:4], *words[6:], "--budget=100", "--out", tmp_path / "x.anomaly"
+    )
+    assert "budget" not in err
+
+
 # Ctrl-C
 
 
@@ -291,7 +303,7 @@ def test_ctrl_c_leaves_a_state_and_resume_gives_the_same_detector(data, tmp_path
 
 
 def test_stopped_before_training(data, tmp_path, monkeypatch, capsys):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("napari_anomaly.core.progress.watched", interrupted)

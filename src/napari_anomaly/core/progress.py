@@ -16,7 +16,11 @@ Result = TypeVar("Result")
 _LINE_EVERY = 10.0  # seconds, in a log
 
 
-def watched(steps: Generator[Progress, None, Result], console: Console | None = None) -> Result:
+def watched(
+    steps: Generator[Progress, None, Result],
+    console: Console | None = None,
+    seen: Callable[[Progress], object] | None = None,
+) -> Result:
     """Run a generator to its end and return what it returns, showing each step.
 
     Parameters
@@ -25,6 +29,8 @@ def watched(steps: Generator[Progress, None, Result], console: Console | None = 
         Closed when an exception, Ctrl-C say, ends the watching, so that it can leave its state.
     console : rich.console.Console, optional
         Standard error if not given.
+    seen : callable, optional
+        Called with each step, too.
     """
     console = Console(stderr=True) if console is None else console
     watch = _bar if console.is_terminal else _log
@@ -36,6 +42,8 @@ def watched(steps: Generator[Progress, None, Result], console: Console | None = 
                 result: Result = end.value
                 return result
             show(now)
+            if seen is not None:
+                seen(now)
 
 
 @contextmanager
