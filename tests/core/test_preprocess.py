@@ -359,15 +359,48 @@ def test_nothing_learned_changes_nothing():
     ],
 )
 def test_keep_settles_on_what_the_training_images_hold(images, expected):
-    settled = Preprocessing().settle_colour(images)
+    settled = Preprocessing().settle(images)
 
-    assert settled.steps == (Colour(to=expected), Resize())
+    assert settled.steps == (Colour(to=expected), Resize(size=(32, 32)))
 
 
 def test_a_chosen_colour_is_left_alone():
-    chosen = Preprocessing((Colour(to="grey"), Resize()))
+    chosen = Preprocessing((Colour(to="grey"), Resize(enlarge=True)))
 
-    assert chosen.settle_colour([noise(8, 8, 3)]) is chosen
+    assert chosen.settle([noise(8, 8, 3)]) == chosen
+
+
+@pytest.mark.parametrize(
+    ("shapes", "wanted", "expected"),
+    [
+        ([(100, 300)], (256, 256), (128, 256)),
+        ([(64, 64), (65, 40)], (256, 256), (96, 64)),
+        ([(640, 480)], (128, 128), (128, 128)),
+        ([(33, 33)], (20, 20), (20, 20)),
+    ],
+)
+def test_small_images_make_a_small_grid(shapes, wanted, expected):
+    images = [np.zeros(shape, np.uint8) for shape in shapes]
+
+    settled = Preprocessing((Resize(size=wanted),)).settle(images)
+
+    assert settled.steps == (Resize(size=expected),)
+
+
+def test_the_grid_is_that_of_the_region_of_interest():
+    crop = Crop(box=(0, 0, 60, 90))
+
+    settled = Preprocessing((crop, Resize())).settle([np.zeros((500, 500), np.uint8)])
+
+    assert settled.steps == (crop, Resize(size=(64, 96)))
+
+
+def test_an_unusable_image_is_passed_over_when_settling():
+    unusable = np.full((400, 400), np.nan)
+
+    settled = Preprocessing().settle([unusable, np.zeros((64, 64), np.uint8)])
+
+    assert settled.steps == (Colour(to="grey"), Resize(size=(64, 64)))
 
 
 def test_images_of_several_shapes_need_a_step():

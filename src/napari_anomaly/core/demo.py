@@ -8,8 +8,6 @@ from typing import TypeVar
 from napari_anomaly.core.data.folders import open_folder
 from napari_anomaly.core.data.synthetic import Material, write_sample_data
 from napari_anomaly.core.detector import Detector, fit_steps
-from napari_anomaly.core.methods.recipes import RECIPES, Recipe
-from napari_anomaly.core.preprocess import Resize
 from napari_anomaly.core.report import Report, evaluate_steps
 from napari_anomaly.core.results import inspect_into
 from napari_anomaly.core.types import Progress
@@ -64,22 +62,12 @@ def demonstrate(
 
 def _line(data: Path, out: Path) -> Generator[Progress, None, Shown]:
     dataset = open_folder(data)
-    detector = yield from fit_steps(dataset, _recipe(), seed=0)
+    detector = yield from fit_steps(dataset, seed=0)
     detector.save(out / "detector.anomaly")
     report = yield from evaluate_steps(detector, dataset)
     report.save(out / "report")
     yield from inspect_into(out / "inspected", detector, [data / "test"])
     return Shown(data, detector, report)
-
-
-def _recipe() -> Recipe:
-    """``linear``, on the pictures' own grid: enlarged ones take four times as long and show no more."""
-    recipe = RECIPES["linear"]
-    steps = tuple(
-        replace(step, size=SIZE) if isinstance(step, Resize) else step
-        for step in recipe.preprocess.steps
-    )
-    return replace(recipe, preprocess=replace(recipe.preprocess, steps=steps))
 
 
 def _labelled(

@@ -49,7 +49,7 @@ Data = Dataset | str | PathLike[str] | Sequence[Image] | np.ndarray
 """Normal images: a dataset, a folder, or arrays ``(y, x)`` or ``(y, x, c)``."""
 
 _USUAL_RATE = 0.01
-_COLOUR_LOOKS = 16  # images looked at to tell grey from colour
+_LOOKS = 16  # images looked at to settle colour and grid
 
 
 @dataclass(frozen=True)
@@ -388,8 +388,8 @@ def _read_training(
     recipe: Recipe, samples: Sequence[Sample], read: Reader
 ) -> Generator[Progress, None, tuple[Recipe, np.ndarray, list[str]]]:
     """The recipe with what preprocessing learned, the normalised images ``(n, y, x, c)`` and their names."""
-    looked_at = samples[:: max(1, len(samples) // _COLOUR_LOOKS)]
-    steps = recipe.preprocess.settle_colour(image for _, image in read(looked_at))
+    looked_at = samples[:: max(1, len(samples) // _LOOKS)]
+    steps = recipe.preprocess.settle(image for _, image in read(looked_at))
     ready: list[Pixels] = []
     names: list[str] = []
     for sample, image in read(samples):

@@ -4,7 +4,8 @@ A step is a frozen dataclass with ``apply(image) -> (image, undo)``; ``undo`` br
 onto the step's input grid. Intensity steps leave the grid alone, so their ``undo`` is the identity.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -24,6 +25,9 @@ from napari_anomaly.core.types import Image
 Pixels = Float[np.ndarray, "y x c"]
 Changed = Float[np.ndarray, "v u d"]
 """The same, on another grid or with other channels."""
+
+AnySize = Float[np.ndarray, "_ _ _"]
+"""One of several images whose shapes may differ."""
 
 Undo = Callable[[Pixels], Changed]
 """Takes any ``(y, x, c)`` float32 map on a step's output grid to its input grid."""
@@ -127,6 +131,13 @@ class Colour:
         default="keep", description="keep, grey (luminance) or rgb"
     )
 
+    def settled(self, images: Sequence[AnySize]) -> "Colour":
+        """Turn ``keep`` into grey or RGB: RGB if any of the images has unequal channels."""
+        if self.to != "keep":
+            return self
+        colourful = any((image != image[..., :1]).any() for image in images)
+        return Colour(to="rgb" if colourful else "grey")
+
     def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Convert; ``(y, x, 1 | 3)`` to ``(y, x, 1 | 3)``."""
         if self.to == "grey" and image.shape[2] == 3:
@@ -198,17 +209,32 @@ class Equalise:
 
 
 _Side = Annotated[int, Field(ge=_SMALLEST_SIDE, le=_LARGEST_SIDE)]
+_STEP = 32  # pixels: networks of up to five levels halve such a grid
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Resize:
-    """To a fixed grid: stretched, or with the aspect kept and the rest filled with the edge's pixels."""
+    """To a fixed grid: stretched, or with the aspect kept and the rest filled with the edge's pixels.
+
+    Training images that are smaller make the grid smaller, to the next multiple of 32: enlarged images cost time and
+    show no more.
+    """
 
     step: Literal["resize"] = "resize"
     size: tuple[_Side, _Side] = Field(default=(256, 256), description="height and width in pixels")
     keep_aspect: bool = Field(
         default=False, description="keep the aspect and pad, instead of stretching"
     )
+    enlarge: bool = Field(default=False, description="bring smaller images up to the size as well")
+
+    def settled(self, images: Sequence[AnySize]) -> "Resize":
+        """Make the grid no larger than the images, unless that is wanted."""
+        if self.enlarge or not images:
+            return self
+        largest = np.max([image.shape[:2] for image in images], axis=0)
+        height, width = -(-largest // _STEP) * _STEP
+        size = (min(self.size[0], int(height)), min(self.size[1], int(width)))
+        return replace(self, size=size)
 
     def apply(self, image: Pixels) -> tuple[Changed, Undo]:
         """Resample bilinearly; area-weighted where it shrinks."""
@@ -389,17 +415,21 @@ class Preprocessing:
 
         return pixels, undo_all
 
-    def settle_colour(self, images: Iterable[Image]) -> "Preprocessing":
-        """Turn ``Colour("keep")`` into grey or RGB: RGB if any training image has unequal channels."""
-        if not any(isinstance(step, Colour) and step.to == "keep" for step in self.steps):
-            return self
-        colourful = any(_is_colourful(image) for image in images)
-        settled = Colour(to="rgb" if colourful else "grey")
-        steps = tuple(
-            settled if isinstance(step, Colour) and step.to == "keep" else step
-            for step in self.steps
-        )
-        return replace(self, steps=steps)
+    def settle(self, images: Iterable[Image]) -> "Preprocessing":
+        """Decide colour and grid by some of the training images; what cannot be used among them is passed over."""
+        looked: list[AnySize] = []
+        for image in images:
+            with suppress(ImageError):
+                looked.append(to_unit(image, self.data_range))
+        steps: list[Step] = []
+        for step in self.steps:
+            settled = step.settled(looked) if isinstance(step, (Colour, Resize)) else step
+            before, looked = looked, []
+            for pixels in before:
+                with suppress(ImageError):
+                    looked.append(settled.apply(pixels)[0])
+            steps.append(settled)
+        return replace(self, steps=tuple(steps))
 
     def stacked(self, ready: list[Pixels]) -> Float[np.ndarray, "n y x c"]:
         """Put preprocessed images that ended with one shape into one array."""
@@ -410,9 +440,3 @@ class Preprocessing:
                 "expected one. Add a Resize step, and a Colour step where some are grey and some in colour."
             )
         return np.stack(ready)
-
-
-def _is_colourful(image: Image) -> bool:
-    if image.ndim != 3 or image.shape[2] < 3:
-        return False
-    return bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())

@@ -216,10 +216,8 @@ class Recipe:
     )
 
 
-def _grid(
-    size: int, to: Literal["keep", "grey", "rgb"] = "keep", **normalise: Any
-) -> Preprocessing:
-    return Preprocessing((Colour(to=to), Resize(size=(size, size))), Normalise(**normalise))
+def _grid(size: int) -> Preprocessing:
+    return Preprocessing((Colour(), Resize(size=(size, size))))
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -235,7 +233,7 @@ RECIPES: Mapping[str, Recipe] = {
             ),
         ),
         Preprocessing(
-            (Resize(size=(256, 256)), Colour(to="grey"), Equalise()), Normalise(kind="range")
+            (Resize(size=(256, 256), enlarge=True), Colour(to="grey"), Equalise()), Normalise(kind="range")
         ),
         Residual(smooth=0.0),
         standardise="none",
@@ -257,7 +255,9 @@ RECIPES: Mapping[str, Recipe] = {
                 flip=True,
             ),
         ),
-        _grid(256, "rgb", kind="fixed"),
+        Preprocessing(
+            (Colour(to="rgb"), Resize(size=(256, 256), enlarge=True)), Normalise(kind="fixed")
+        ),
     ),
     "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
 }
