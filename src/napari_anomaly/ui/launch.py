@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
 
 PACKAGES = (
-    "libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 "
+    "libegl1 libgl1 libglib2.0-0 libfontconfig1 libgssapi-krb5-2 libdbus-1-3 "
+    "libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 "
     "libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1"
 )
 """Debian packages that Qt 6 and OpenGL need and a bare machine lacks."""
