@@ -3,12 +3,22 @@
 import os
 import sys
 
+import platformdirs
 import pytest
 
 if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 pytest.importorskip("napari")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep states and settings of tests away from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: folder / name)
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return folder / "napari-anomaly"
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import numpy as np
 from napari_anomaly.core.data.folders import open_folder, read_samples
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
-
-from .layers import add_to_viewer
-from .readers import sample_metadata
+from napari_anomaly.ui.layers import add_to_viewer
+from napari_anomaly.ui.readers import sample_metadata
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -15,8 +15,7 @@ from napari_anomaly.core.data.files import is_image_name, read_image
 from napari_anomaly.core.data.folders import Dataset, categories, mask_of, open_folder
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Sample
-
-from .headers import Header, headers
+from napari_anomaly.ui.headers import Header, headers
 
 if TYPE_CHECKING:
     import dask.array as da

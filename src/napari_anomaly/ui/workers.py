@@ -39,6 +39,8 @@ class Job(Generic[T]):
         Gets the `Outcome`. Never called once the job was cancelled.
     stopped : callable
         Called when napari itself stops the thread (its task manager, or closing).
+    closed : callable
+        Called when the work of a cancelled job has come to rest, which may be long after `cancel`.
     wanted : callable
         Asked before each call back; False cancels. For widgets that Qt may delete at any time.
     """
@@ -50,6 +52,7 @@ class Job(Generic[T]):
         progressed: Callable[[Progress], None],
         ended: Callable[[Outcome[T]], None],
         stopped: Callable[[], None],
+        closed: Callable[[], None] = lambda: None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._wanted = wanted
@@ -61,15 +64,27 @@ class Job(Generic[T]):
             _start_thread=False,
             _connect={
                 "yielded": self._unless_cancelled(progressed),
-                "returned": self._unless_cancelled(ended),
+                "returned": self._ending(ended, closed),
                 "aborted": self._unless_cancelled(stopped),
             },
         )
         worker.start()
 
     def cancel(self) -> None:
-        """Call nothing back from now on; the thread ends with its next step."""
+        """Call nothing but `closed` back from now on; the thread ends with its next step."""
         self._stop.set()
+
+    def _ending(
+        self, ended: Callable[[Outcome[T]], None], closed: Callable[[], None]
+    ) -> Callable[[Outcome[T]], None]:
+        deliver = self._unless_cancelled(ended)
+
+        def end(outcome: Outcome[T]) -> None:
+            if self._stop.is_set() and self._wanted():
+                closed()
+            deliver(outcome)
+
+        return end
 
     def _unless_cancelled(self, call: Callable[..., None]) -> Callable[..., None]:
         def guarded(*arguments: Any) -> None:

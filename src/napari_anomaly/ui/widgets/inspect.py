@@ -23,11 +23,10 @@ from qtpy.QtWidgets import (
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 from napari_anomaly.ui.session import session_of
-
-from .panel import WorkPanel, is_alive
-from .source import SourceChooser
-from .train import FILES, loading
-from .train import in_words as detector_in_words
+from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
+from napari_anomaly.ui.widgets.source import SourceChooser
+from napari_anomaly.ui.widgets.train import FILES, loading
+from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -13,6 +13,7 @@ from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.workers import Job, Outcome, Steps
 
 _SHOWN = 3  # warnings shown one by one; a popup each would bury the window
+_CANCELLED = "cancelled"
 
 
 class WorkPanel(QWidget):
@@ -65,8 +66,21 @@ class WorkPanel(QWidget):
         steps: Steps[Any],
         done: Callable[[Any], None],
         progressed: Callable[[Progress], None] | None = None,
+        left: Callable[[], str] | None = None,
     ) -> None:
-        """Run steps in a thread; `done` gets what they return."""
+        """Run steps in a thread.
+
+        Parameters
+        ----------
+        steps : callable
+            Makes the generator, in the thread.
+        done : callable
+            Gets what the steps return.
+        progressed : callable, optional
+            Gets their progress.
+        left : callable, optional
+            Says what a cancelled job left, once it has come to rest.
+        """
 
         def progress(now: Progress) -> None:
             self._progress(now)
@@ -86,6 +100,7 @@ class WorkPanel(QWidget):
                 progressed=progress,
                 ended=lambda outcome: self._end(outcome, done),
                 stopped=self.cancel,
+                closed=lambda: self._closed(left),
                 wanted=lambda: is_alive(self),
             )
         ]
@@ -95,7 +110,11 @@ class WorkPanel(QWidget):
         """Forget what runs; its thread ends with its next step and its result is dropped."""
         for job in self._jobs:
             job.cancel()
-        self._rest("cancelled")
+        self._rest(_CANCELLED)
+
+    def _closed(self, left: Callable[[], str] | None) -> None:
+        if left is not None and self.state.text() == _CANCELLED:  # nothing was begun since
+            self.say(left())
 
     def ready(self, reason: str | None) -> None:
         """Allow the button, or say why it cannot be pressed."""

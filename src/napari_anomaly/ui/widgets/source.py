@@ -9,6 +9,8 @@ from magicgui.widgets import FileEdit
 from napari.layers import Image
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
+from napari_anomaly.ui.forms import patient
+
 FOLDER = "a folder"
 
 
@@ -33,6 +35,7 @@ class SourceChooser(QWidget):
         self.folder_edit = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
         self.folder_edit.line_edit.native.setPlaceholderText("folder of images")
         self.folder_edit.choose_btn.text = "Browse"
+        patient(self.box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
@@ -76,7 +79,7 @@ class SourceChooser(QWidget):
         before = self.layer
         self._layers = [
             layer
-            for layer in map(_bare, self._viewer.layers)
+            for layer in map(bare, self._viewer.layers)
             if isinstance(layer, Image) and "map_threshold" not in layer.metadata
         ]
         self.box.blockSignals(True)
@@ -92,6 +95,6 @@ class SourceChooser(QWidget):
         self._chosen()
 
 
-def _bare(layer: Any) -> Any:
+def bare(layer: Any) -> Any:
     """Take off the proxy around what a plugin's viewer hands out: it is a new one each time."""
     return getattr(layer, "__wrapped__", layer)
