@@ -2,11 +2,15 @@
 
 import pytest
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.methods.recipes import RECIPES, Recipe, knobs_of
-from napari_anomaly.ui.forms import RecipeForm
+from napari_anomaly.core.preprocess import Equalise, FalseColour
+from napari_anomaly.ui.forms import RecipeForm, label_of
+from napari_anomaly.ui.steps import own_knobs, step_knobs
 
 
 @pytest.fixture
@@ -23,13 +27,84 @@ def form_of(qtbot):
 def test_an_untouched_form_gives_the_recipe_back(form_of, name):
     form = form_of(RECIPES[name])
     assert form.recipe == RECIPES[name]
-    assert set(form.fields) == {knob.path for knob in knobs_of(RECIPES[name])}
+    own = {knob.path for knob in knobs_of(RECIPES[name])}
+    hidden = own - set(form.fields)  # the steps that can be left out have one field each
+    steps = RECIPES[name].preprocess.steps
+    assert all(isinstance(steps[int(path.split(".")[2])], Equalise) for path in hidden)
 
 
-def test_every_knob_explains_itself(form_of):
-    form = form_of(RECIPES["vae"])
-    for knob in knobs_of(RECIPES["vae"]):
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_knob_explains_itself(form_of, name):
+    form = form_of(RECIPES[name])
+    for knob in (*own_knobs(RECIPES[name]), *step_knobs(RECIPES[name])):
         assert form.fields[knob.path].native.toolTip() == knob.help != ""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_two_fields_have_one_name(form_of, name):
+    names = [label_of(path) for path in form_of(RECIPES[name]).fields]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("preprocess.steps.0.to", "colour"),
+        ("preprocess.steps.12.to", "colour"),
+        ("preprocess.normalise.kind", "normalise"),
+        ("residual.kind", "residual"),
+        ("method.training.learning_rate", "learning rate"),
+    ],
+)
+def test_names_say_what_is_meant(path, label):
+    assert label_of(path) == label
+
+
+def wheel(field):
+    end = QPointF(5, 5)
+    event = QWheelEvent(
+        end,
+        end,
+        QPoint(0, 0),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(field, event)
+    return event.isAccepted()
+
+
+@pytest.mark.parametrize("path", ["method.training.batch", "method.training.learning_rate", "pool"])
+def test_the_wheel_scrolls_and_changes_nothing(form_of, qtbot, path):
+    form = form_of(RECIPES["autoencoder"])
+    field = form.fields[path]
+    before = field.value
+    assert not wheel(field.native)  # so that it goes on to what scrolls
+    assert field.value == before
+    form.show()
+    qtbot.waitExposed(form)
+    form.activateWindow()
+    field.native.setFocus()
+    if field.native.hasFocus():
+        wheel(field.native)
+        assert field.value != before
+
+
+def test_optional_steps_reach_the_recipe(form_of):
+    form = form_of(RECIPES["autoencoder-weld"])
+    assert form.fields["preprocess.equalise"].value == "global"
+    form.fields["preprocess.equalise"].value = "clahe"
+    form.fields["preprocess.clip"].value = 0.2
+    form.fields["preprocess.false_colour"].value = "turbo"
+    form.fields["preprocess.steps.0.size"].value = "64, 96"
+    resize, grey, false, equalise = form.recipe.preprocess.steps
+    assert resize.size == (64, 96)
+    assert grey.to == "grey"
+    assert (false, equalise) == (FalseColour(colormap="turbo"), Equalise(kind="clahe", clip=0.2))
+    form.restore()
+    assert form.recipe == RECIPES["autoencoder-weld"]
 
 
 def test_types_become_widgets(form_of):

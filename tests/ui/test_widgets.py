@@ -1,5 +1,6 @@
 """Train and Inspect as a person uses them, with the real core."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from napari.utils.notifications import notification_manager
 from superqt.utils import WorkerBase
 
 import napari_anomaly.core.detector as core
+import napari_anomaly.ui.widgets.train as train_module
 from napari_anomaly.core.methods.recipes import RECIPES, Linear
-from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
+from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.widgets.inspect import InspectWidget
 from napari_anomaly.ui.widgets.train import TrainWidget, in_words
@@ -104,6 +106,7 @@ def test_a_folder_that_is_none_says_so(train, tmp_path):
 
 
 def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, monkeypatch):
+    monkeypatch.setattr(train_module, "PATIENCE", 0.1)
     started, compiled, closed = threading.Event(), threading.Event(), threading.Event()
     other = replace(detector, provenance=replace(detector.provenance, data="the cancelled one"))
 
@@ -169,8 +172,102 @@ def test_what_is_chosen_reaches_fit(train, viewer, normals, detector, qtbot, mon
     finish(qtbot, train)
     assert given["recipe"].method.training.batch == 5
     assert (given["seed"], given["false_alarm"]) == (3, 0.2)
+    assert (given["calibration"], given["group"], given["budget"]) == (0.25, None, None)
     # images known to show a defect are not taken for normal
     np.testing.assert_array_equal(given["data"], normals[:18])
+
+
+def test_choices_about_the_data_reach_fit(train, viewer, detector, qtbot, tmp_path, monkeypatch):
+    given = {}
+
+    def steps(data, recipe, **choices):
+        given.update(data=data, recipe=recipe, **choices)
+        yield Progress("training", 1, 1)
+        return detector
+
+    fake_steps(monkeypatch, steps)
+    train.source.choose(tmp_path)
+    train.data.held_out.value = 0.5
+    train.data.group.value = r"part(\d+)"
+    train.data.budget.value = 30
+    train.panel.press()
+    finish(qtbot, train)
+    assert (given["calibration"], given["group"], given["budget"]) == (0.5, r"part(\d+)", 30)
+    train.form.restore()
+    assert (train.data.calibration, train.data.pattern, train.data.seconds) == (0.25, None, None)
+
+
+def test_a_pattern_is_for_names_of_files(train, viewer, normals):
+    train.data.group.value = "part"
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    assert not train.data.group.enabled
+    assert train.data.pattern is None
+
+
+def test_a_drawn_region_reaches_the_recipe(train, viewer, normals):
+    image = viewer.add_image(normals, scale=(1, 0.5, 0.5), translate=(0, 10, 20))
+    # 0.5 mm a pixel: from pixel 4 to 11 along y, 6 to 21 along x
+    corners = np.array([[12, 23], [12, 30.6], [15.6, 30.6], [15.6, 23]])
+    shapes = viewer.add_shapes(corners, shape_type="rectangle", name="weld")
+    train.reset_choices()
+    train.source.choose(image)
+    assert train.recipe == RECIPES["linear"]
+    train.form.region.setCurrentText("weld")
+    train.method.value = "autoencoder"  # another form, the same region
+    assert train.form.shapes is shapes
+    assert train.recipe.preprocess.steps[0] == Crop(box=(4, 6, 12, 22))
+    assert train.recipe.preprocess.steps[1:] == RECIPES["autoencoder"].preprocess.steps
+    viewer.layers.remove(shapes)
+    train.reset_choices()
+    assert train.recipe == RECIPES["autoencoder"]
+
+
+def tiny(train, duration=40):
+    train.method.value = "autoencoder"
+    fields = train.form.fields
+    fields["method.widths"].value = "2, 2"
+    fields["method.training.batch"].value = 4
+    fields["method.training.duration"].value = duration
+    fields["preprocess.steps.1.size"].value = "32, 32"
+
+
+def test_training_goes_on_where_it_was_cancelled(train, viewer, normals, qtbot, own_cache):
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    tiny(train, duration=5000)
+    train.panel.press()
+    qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"), timeout=SECONDS)
+    qtbot.wait(150)
+    train.panel.press()
+    assert train.panel.state.text() == "cancelled"
+    qtbot.waitUntil(lambda: "goes on" in train.panel.state.text(), timeout=SECONDS)
+    said = re.fullmatch(
+        r"cancelled at step (\d+) of 5000; Train goes on from there with the same settings",
+        train.panel.state.text(),
+    )
+    kept = list((own_cache / "interrupted").iterdir())
+    assert len(kept) == 1
+    assert (own_cache / "interrupted").stat().st_mode & 0o777 == 0o700
+
+    train.panel.press()
+    qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"), timeout=SECONDS)
+    # the first step of a stage is always reported
+    assert train.panel.state.text().startswith(f"training: {int(said[1]) + 1} of 5000")
+    train.panel.press()
+
+
+def test_a_finished_training_leaves_no_state(train, viewer, normals, qtbot, own_cache):
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    tiny(train, duration=2)
+    train.panel.press()
+    finish(qtbot, train)
+    assert train.session.detector is not None
+    assert list((own_cache / "interrupted").iterdir()) == []
 
 
 def test_a_users_error_is_one_sentence(train, viewer, normals, qtbot, notes):

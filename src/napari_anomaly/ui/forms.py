@@ -1,17 +1,37 @@
 """A form for whatever knobs a recipe has."""
 
 import ast
-from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_anomaly.core.methods.recipes import Knob, Recipe, changed, knobs_of
+from napari_anomaly.core.methods.recipes import Knob, Recipe, changed
+from napari_anomaly.ui.steps import own_knobs, step_knobs, with_steps
 
-_WORDS = {"method": "Method", "training": "Training", "preprocess": "Images", "residual": "Map"}
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+
+_TITLES = {"method": "Method", "training": "Training", "preprocess": "Images", "residual": "Map"}
+_LABELS = {
+    "preprocess.steps.*.to": "colour",
+    "preprocess.normalise.kind": "normalise",
+    "preprocess.clip": "clahe limit",
+    "residual.kind": "residual",
+    "residual.colour": "residual of",
+    "method.down": "halve by",
+    "method.training.average": "average weights",
+    "method.training.clip": "clip gradient",
+    "pool": "image score",
+    "min_area": "smallest region",
+}
+"""Words for knobs whose last name alone says too little."""
+
 _MOST = 1_000_000_000
 
 
@@ -24,25 +44,37 @@ class RecipeForm(QWidget):
         Its values are the defaults.
     """
 
-    edited = Signal()
+    edited, restored = Signal(), Signal()
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self._recipe = recipe
-        self._knobs = {knob.path: knob for knob in knobs_of(recipe)}
+        self._own = {knob.path: knob for knob in own_knobs(recipe)}
+        self._knobs = self._own | {knob.path: knob for knob in step_knobs(recipe)}
         self.fields = {path: field_for(knob) for path, knob in self._knobs.items()}
+        self._shapes: list[Shapes] = []
+        self.region = QComboBox()
+        self.region.setToolTip(
+            "a Shapes layer whose first rectangle or polygon holds what is inspected; for a folder, "
+            "draw it over one of its images"
+        )
+        patient(self.region)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for title, paths in _sections(self._knobs).items():
             layout.addWidget(QLabel(f"<b>{title}</b>"))
-            layout.addLayout(self._rows(paths))
+            rows = self._rows(paths)
+            layout.addLayout(rows)
+            if title == _TITLES["preprocess"]:
+                rows.addRow("region", self.region)
+        self.offer(())
         restore = QPushButton("Restore Defaults")
         restore.clicked.connect(self.restore)
         layout.addWidget(restore)
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe as the form shows it.
+        """The recipe as the form shows it, but for the region of interest.
 
         Raises
         ------
@@ -50,28 +82,71 @@ class RecipeForm(QWidget):
             A value is impossible; the message names the knob.
         """
         typed = {path: value_of(field) for path, field in self.fields.items()}
-        return changed(
-            self._recipe,
-            {path: value for path, value in typed.items() if value != self._knobs[path].value},
-        )
+        own = {path: typed[path] for path, knob in self._own.items() if typed[path] != knob.value}
+        return with_steps(changed(self._recipe, own), typed)
+
+    @property
+    def shapes(self) -> "Shapes | None":
+        """The layer that holds the region of interest, if one is chosen."""
+        number = self.region.currentIndex() - 1
+        return self._shapes[number] if 0 <= number < len(self._shapes) else None
+
+    def offer(self, shapes: "Sequence[Shapes]", chosen: "Shapes | None" = None) -> None:
+        """List the layers that may hold the region of interest, keeping what is chosen."""
+        chosen = chosen or self.shapes
+        self._shapes = list(shapes)
+        self.region.clear()
+        self.region.addItems(["none: whole images", *(layer.name for layer in shapes)])
+        kept = [k for k, layer in enumerate(self._shapes) if layer is chosen]
+        self.region.setCurrentIndex(1 + kept[0] if kept else 0)
 
     def restore(self) -> None:
         """Set every knob back."""
         for path, knob in self._knobs.items():
             self.fields[path].value = _shown(knob)
+        self.region.setCurrentIndex(0)
+        self.restored.emit()
 
     def _rows(self, paths: Iterable[str]) -> QFormLayout:
-        rows = QFormLayout()
-        rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = form_layout()
         for path in paths:
-            field = self.fields[path]
-            field.native.setToolTip(self._knobs[path].help)
+            field, text = self.fields[path], self._knobs[path].help
+            field.native.setToolTip(text)
             field.changed.connect(lambda _: self.edited.emit())
-            name = QLabel(path.rpartition(".")[2].replace("_", " "))
-            name.setToolTip(self._knobs[path].help)
+            patient(field.native)
+            name = QLabel(label_of(path))
+            name.setToolTip(text)
             rows.addRow(name, field.native)
         return rows
+
+
+class _Patience(QObject):
+    """Leaves the wheel to what scrolls, unless the field was chosen by a click or Tab."""
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        if event.type() != QEvent.Type.Wheel or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+def patient(field: QWidget) -> None:
+    """Keep a field's value while a person scrolls over it."""
+    field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    field.installEventFilter(_Patience(field))
+
+
+def form_layout() -> QFormLayout:
+    """Make rows of a name and a field that share the width of a narrow dock."""
+    rows = QFormLayout()
+    rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return rows
+
+
+def label_of(path: str) -> str:
+    """Name a knob for people."""
+    return _LABELS.get(_general(path), path.rpartition(".")[2].replace("_", " "))
 
 
 def field_for(knob: Knob) -> ValueWidget[Any]:
@@ -121,9 +196,13 @@ def _shown(knob: Knob) -> Any:
     return "none" if knob.value is None else str(knob.value)
 
 
+def _general(path: str) -> str:
+    return re.sub(r"\.\d+\.", ".*.", path)
+
+
 def _sections(paths: Iterable[str]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     for path in paths:
-        titles = [_WORDS[part] for part in path.split(".")[:-1] if part in _WORDS]
+        titles = [_TITLES[part] for part in path.split(".")[:-1] if part in _TITLES]
         sections.setdefault(titles[-1] if titles else "Decision", []).append(path)
     return sections

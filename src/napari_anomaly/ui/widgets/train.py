@@ -1,12 +1,13 @@
 """Train: normal images in, a detector out."""
 
-import sys
+import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from napari.layers import Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -24,18 +25,25 @@ from qtpy.QtWidgets import (
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.recipes import RECIPES, Recipe
 from napari_anomaly.core.types import Progress
-from napari_anomaly.ui.forms import RecipeForm
+from napari_anomaly.ui.cropping import crop_of
+from napari_anomaly.ui.devices import device_name, share
+from napari_anomaly.ui.forms import RecipeForm, patient
+from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.session import session_of
-
-from .panel import WorkPanel, is_alive
-from .source import SourceChooser
+from napari_anomaly.ui.steps import with_crop
+from napari_anomaly.ui.widgets.data import DataForm
+from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
+from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
     from napari_anomaly.core.detector import Detector
+
+PATIENCE = 5.0
+"""Seconds that a training waits for a cancelled one to write its state."""
 
 FILES = "Anomaly detector (*.anomaly)"
 
@@ -45,12 +53,16 @@ class TrainWidget(QScrollArea):
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__()
+        self._viewer = viewer
         self.session = session_of(viewer)
+        self._resting = threading.Event()  # set while no training works in the background
+        self._resting.set()
         self._device = ["known when training starts"]  # written by the thread
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
         self.about = _text()
         self.settings = QToolButton()
+        self.data = DataForm()
         self.form, self._fold = RecipeForm(RECIPES["linear"]), QVBoxLayout()
         self.rate = FloatSpinBox(value=0, min=0, max=0.5, step=0.01)
         self.rate.native.setDecimals(3)
@@ -79,28 +91,47 @@ class TrainWidget(QScrollArea):
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe as the form shows it."""
-        return self.form.recipe
+        """The recipe as the form shows it, with the region of interest."""
+        recipe, shapes = self.form.recipe, self.form.shapes
+        return recipe if shapes is None else with_crop(recipe, crop_of(shapes, self.source.layer))
 
     def reset_choices(self, *_: object) -> None:
         """Follow the viewer's layers; napari calls this."""
         self.source.refresh()
+        self.form.offer(self._drawn())
 
     def train(self) -> None:
         """Train with what is chosen; progress and result are shown."""
-        recipe, seed, rate = self.recipe, self.seed.value, self.rate.value or None
-        layer, folder = self.source.layer, self.source.folder
+        recipe, layer, folder = self.recipe, self.source.layer, self.source.folder
         data = str(folder) if layer is None else _Normals.of(layer)
-        device = self._device
+        choices: dict[str, Any] = {
+            "seed": self.seed.value,
+            "false_alarm": self.rate.value or None,
+            "calibration": self.data.calibration,
+            "group": self.data.pattern,
+            "budget": self.data.seconds,
+        }
+        device, kept = self._device, Interrupted()
+        before, rested = self._resting, threading.Event()
+        self._resting = rested
 
         def steps() -> "Generator[Progress, None, Detector]":
-            from napari_anomaly.core.detector import fit_steps  # loads JAX, in the thread
+            try:
+                before.wait(PATIENCE)
+                share()
+                from napari_anomaly.core.detector import fit_steps  # loads JAX, in the thread
+                from napari_anomaly.core.nn.devices import device_kind
 
-            device[0] = _device()
-            normals = data if isinstance(data, str) else data.images()
-            return (yield from fit_steps(normals, recipe, seed=seed, false_alarm=rate))
+                device[0] = device_name(device_kind())
+                normals = data if isinstance(data, str) else data.images()
+                fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
+                return (yield from kept.watch(fitting))
+            finally:
+                rested.set()
 
-        self.panel.run(steps, self._done, lambda _: self.device.setText(device[0]))
+        self.panel.run(
+            steps, self._done, lambda _: self.device.setText(device[0]), left=kept.in_words
+        )
 
     def save(self, path: Path) -> None:
         """Write the present detector."""
@@ -121,15 +152,22 @@ class TrainWidget(QScrollArea):
     def _check(self) -> None:
         if hasattr(self, "panel"):
             self.panel.ready(self.source.missing())
+            self.data.group.enabled = self.source.layer is None
+
+    def _drawn(self) -> list[Shapes]:
+        return [layer for layer in map(bare, self._viewer.layers) if isinstance(layer, Shapes)]
 
     def _unfold(self, unfolded: bool) -> None:
         arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
         self.settings.setArrowType(arrow)
+        self.data.setVisible(unfolded)
         self.form.setVisible(unfolded)
 
     def _new_form(self) -> None:
         recipe = RECIPES[self.method.value]
         old, self.form = self.form, RecipeForm(recipe)
+        self.form.offer(self._drawn(), old.shapes)
+        self.form.restored.connect(self.data.restore)
         self.form.setVisible(self.settings.isChecked())
         self._fold.addWidget(self.form)
         self._fold.removeWidget(old)
@@ -147,7 +185,7 @@ class TrainWidget(QScrollArea):
         self.save_button.setEnabled(detector is not None)
         self.save_button.setToolTip("" if detector else "train or load a detector first")
         self.device.setText(
-            _device_name(detector.provenance.device) if detector else self._device[0]
+            device_name(detector.provenance.device) if detector else self._device[0]
         )
 
     def _ask_save(self) -> None:
@@ -175,11 +213,14 @@ class TrainWidget(QScrollArea):
         rows.addRow("method", self.method.native)
         rows.addRow(self.about)
         rows.addRow(self.settings)
+        self._fold.addWidget(self.data)
         self._fold.addWidget(self.form)
         rows.addRow(self._fold)
         rows.addRow("false alarms", self.rate.native)
         rows.addRow("seed", self.seed.native)
         rows.addRow("device", self.device)
+        for field in (self.method.native, self.rate.native, self.seed.native):
+            patient(field)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
         layout.addWidget(self.summary)
@@ -198,6 +239,7 @@ def loading(path: Path) -> Any:
 
     def steps() -> "Generator[Progress, None, Detector]":
         yield Progress("loading", 0, 1)
+        share()
         from napari_anomaly.core.detector import load  # loads JAX, in the thread
 
         return load(path)
@@ -212,7 +254,7 @@ def in_words(detector: "Detector") -> str:
     return (
         f"<b>{made.method}</b>, seed {made.seed}, from {data}: {made.n_train} images "
         f"trained on, {made.n_calibration} others held out; {made.fit_seconds:.1f} s on "
-        f"{_device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
+        f"{device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
         f"at most {calibration.false_alarm:.1%} of normal images are expected to, "
         f"with 95 % confidence fewer than {calibration.false_alarm_bound():.1%}."
     )
@@ -246,18 +288,6 @@ class _Normals:
     def images(self) -> list[np.ndarray]:
         """Read them."""
         return [np.asarray(image) for image in self._images]
-
-
-def _device() -> str:
-    """Name the device that JAX, loaded by now, computes on."""
-    jax: Any = sys.modules.get("jax")
-    if jax is None:
-        return "CPU"
-    return _device_name(jax.devices()[0].device_kind)
-
-
-def _device_name(kind: str) -> str:
-    return "CPU" if kind == "cpu" else kind
 
 
 def _text() -> QLabel:
