@@ -233,7 +233,8 @@ RECIPES: Mapping[str, Recipe] = {
             ),
         ),
         Preprocessing(
-            (Resize(size=(256, 256), enlarge=True), Colour(to="grey"), Equalise()), Normalise(kind="range")
+            (Resize(size=(256, 256), enlarge=True), Colour(to="grey"), Equalise()),
+            Normalise(kind="range"),
         ),
         Residual(smooth=0.0),
         standardise="none",
