@@ -113,7 +113,7 @@ def test_images_of_a_group_stay_together():
     steps = fit_steps(NORMALS, RECIPE, group=r"(\d)$", calibration=0.2)
     stages = {one.stage: one.total for one in steps}
 
-    assert stages["calibrating"] == 8  # image 7, 17, 27, 37 and another four
+    assert stages["calibrating"] == 2 * 8  # read, then scored: image 7, 17, 27, 37 and another four
     with pytest.raises(DataError, match="group='lot'"):
         next(fit_steps(NORMALS, RECIPE, group="lot"))
 

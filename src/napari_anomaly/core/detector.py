@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -17,13 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from napari_anomaly.core import checkpoint
 from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
 from napari_anomaly.core.checkpoint import StateFile
-from napari_anomaly.core.data.folders import Dataset, open_folder, read_samples
+from napari_anomaly.core.data.normals import Data, Reader, name_of, source
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import (
     AnomalyError,
     CalibrationError,
     CheckpointError,
-    DataError,
     ImageError,
     TrainingError,
 )
@@ -44,9 +43,6 @@ from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Look, look, pooled
 from napari_anomaly.core.standardise import Moments, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image, Inspection, Progress, Sample
-
-Data = Dataset | str | PathLike[str] | Sequence[Image] | np.ndarray
-"""Normal images: a dataset, a folder, or arrays ``(y, x)`` or ``(y, x, c)``."""
 
 _USUAL_RATE = 0.01
 _LOOKS = 16  # images looked at to settle colour and grid
@@ -156,7 +152,7 @@ class Detector:
             old = self.calibration
             rate = _rate(false_alarm, old.n)
             return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
-        samples, read = _source(normals)
+        samples, read = source(normals)
         if not samples:
             raise CalibrationError("found no normal images; expected at least 1 to calibrate with")
         looks = [
@@ -291,7 +287,7 @@ def fit_steps(
         recipe_of(recipe),
         recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,
     )
-    samples, read = _source(data)
+    samples, read = source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     _rate(false_alarm, len(parts.calibration))
     recipe, images, names = yield from _read_training(recipe, parts.train, read)
@@ -306,7 +302,7 @@ def fit_steps(
     looks: list[Look] = []
     for sample, image in read(parts.calibration):
         looks.append(_named(sample, partial(look, recipe, fitted, image)))
-        yield Progress("calibrating", len(looks), max(len(looks), len(parts.calibration)))
+        yield Progress("calibrating", len(looks), 2 * max(len(looks), len(parts.calibration)))
     provenance = Provenance(
         method=name,
         seed=seed,
@@ -315,40 +311,12 @@ def fit_steps(
         n_train=len(images),
         n_calibration=len(looks),
         fit_seconds=time.monotonic() - began,
-        data=_name_of(data),
+        data=name_of(data),
     )
-    detector = _calibrated(recipe, fitted, looks, false_alarm, None, provenance)
+    detector = yield from _calibrating(recipe, fitted, looks, false_alarm, None, provenance)
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
     return detector
-
-
-Reader = Any
-
-
-def _source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
-    """Samples, and a function from some of them to pairs of sample and image."""
-    if isinstance(data, (str, PathLike)):
-        data = open_folder(data)
-    if isinstance(data, Dataset):
-        return data.train, read_samples
-    if isinstance(data, np.ndarray) and data.ndim < 3:
-        raise DataError(
-            f"found one array of shape {data.shape}; expected several images: (n, y, x[, c])"
-        )
-    images = {str(k): image for k, image in enumerate(data)}
-    samples = tuple(Sample(Path(name), f"image {name}") for name in images)
-
-    def read(some: Iterable[Sample]) -> Iterator[tuple[Sample, Image]]:
-        return ((one, np.asarray(images[str(one.path)])) for one in some)
-
-    return samples, read
-
-
-def _name_of(data: Data) -> str:
-    if isinstance(data, (str, PathLike)):
-        return Path(data).resolve().name
-    return data.root.name if isinstance(data, Dataset) else "arrays"
 
 
 def _rate(wanted: float | None, n: int) -> float:
@@ -413,14 +381,25 @@ def _score(recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: floa
     return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
 
 
-def _calibrated(
+def _calibrated(*settings: Any) -> Detector:
+    """Take the steps of :func:`_calibrating` in one go."""
+    steps = _calibrating(*settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            detector: Detector = end.value
+            return detector
+
+
+def _calibrating(
     recipe: Recipe,
     fitted: Fitted,
     looks: Sequence[Look],
     false_alarm: float | None,
     review: float | None,
     provenance: Provenance,
-) -> Detector:
+) -> Generator[Progress, None, Detector]:
     """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be.
 
     A single normal has no others: then nothing is standardised.
@@ -435,6 +414,7 @@ def _calibrated(
         anomaly_map = _on_own_grid(others.apply(one.residuals), one.undo)
         scores.append(_score(recipe, fitted, anomaly_map, one.latent))
         peaks.append(float(anomaly_map.max()))
+        yield Progress("calibrating", len(looks) + len(peaks), 2 * len(looks))
     return Detector(
         recipe,
         fitted,

@@ -439,4 +439,10 @@ class Preprocessing:
                 f"found images of {len(shapes)} shapes after preprocessing, {shapes[0]} and {shapes[1]} among them; "
                 "expected one. Add a Resize step, and a Colour step where some are grey and some in colour."
             )
+        height, width, _ = shapes[0]
+        if min(height, width) < _SMALLEST_SIDE or max(height, width) > _LARGEST_SIDE:
+            raise RecipeError(
+                f"found images of {height} x {width} pixels after preprocessing; expected sides of {_SMALLEST_SIDE} "
+                f"to {_LARGEST_SIDE}. Add a Resize step, or crop a region of another size."
+            )
         return np.stack(ready)

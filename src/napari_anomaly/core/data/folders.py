@@ -93,8 +93,8 @@ _PIECE = re.compile(r"(\D*)(\d*)")
 
 def categories(path: str | os.PathLike[str]) -> list[Path]:
     """List the sub-folders of `path` that hold a dataset in the MVTec layout (``train/good``)."""
-    with os.scandir(path) as entries:
-        children = [Path(entry.path) for entry in entries if entry.is_dir()]
+    with os.scandir(path) as entries:  # not entry.is_dir(): a link to itself makes it raise
+        children = [Path(entry.path) for entry in entries]
     found = [child for child in children if _is_folder(child / "train" / "good")]
     return sorted(found, key=_by_name)
 

@@ -59,10 +59,10 @@ def split(
     ------
     DataError
         Fewer than two groups, a sample with a defect, a name without a match, or an impossible
-        share or expression.
+        share, seed or expression.
     """
     samples = tuple(samples)
-    _check(samples, calibration)
+    _check(samples, calibration, seed)
     groups: dict[str, list[Sample]] = {}
     for sample, key in zip(samples, _keys(samples, group), strict=True):
         groups.setdefault(key, []).append(sample)
@@ -79,11 +79,13 @@ def split(
     )
 
 
-def _check(samples: Sequence[Sample], calibration: float) -> None:
+def _check(samples: Sequence[Sample], calibration: float, seed: int) -> None:
     if not 0 < calibration < 1:
         raise DataError(
             f"calibration={calibration}; expected a share between 0 and 1, for example 0.25"
         )
+    if not -(2**63) <= seed < 2**63:  # what JAX takes for a key
+        raise DataError(f"seed={seed}; expected a whole number of at most 18 digits")
     strange = [sample.name for sample in samples if sample.defect != "good"]
     if strange:
         raise DataError(

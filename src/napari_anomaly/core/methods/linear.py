@@ -94,7 +94,9 @@ def fit_steps(
     """Fit to ``(n, y, x, c)`` normalised images; deterministic, so ``seed`` and ``budget`` change nothing."""
     if knobs.support == "image":
         yield Progress("training", 0, 1)
-        return _fit_images(knobs, images)
+        fitted = _fit_images(knobs, images)
+        yield Progress("training", 1, 1)
+        return fitted
     filters, offsets = [], []
     if min(images.shape[1:3]) // max(knobs.scales) < knobs.patch:
         raise TrainingError(

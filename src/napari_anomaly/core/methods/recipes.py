@@ -304,11 +304,18 @@ def from_plain(plain: Mapping[str, Any]) -> Recipe:
     try:
         return _RECIPE.validate_python(plain)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, one['loc']))}: found {one['input']!r}; {one['msg'].lower()}"
-            for one in error.errors()
-        ]
+        lines = [f"{'.'.join(map(str, one['loc']))}: {_wrong(one)}" for one in error.errors()]
         raise RecipeError("the recipe cannot be used: " + "; ".join(lines)) from error
+
+
+def _wrong(one: Mapping[str, Any]) -> str:
+    """Say what was found and what was expected."""
+    if one["type"] == "value_error":  # our own words, which say both
+        return str(one["ctx"]["error"])
+    expected = one["msg"][0].lower() + one["msg"][1:]
+    if one["type"] == "tuple_type":
+        expected = "input should be a list, such as [1, 2]"
+    return f"found {one['input']!r}; {expected}"
 
 
 def changed(recipe: Recipe, knobs: Mapping[str, Any]) -> Recipe:
