@@ -5,8 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
+from scipy.ndimage import gaussian_filter1d
 
 Images = Float[Array, "n y x c"]
 Maps = Float[Array, "n y x"]
@@ -48,24 +48,23 @@ def _window(images: Images) -> Images:
 
 
 def blur(images: Images, sigma: float, *, radius: int | None = None) -> Images:
-    """Gaussian of ``sigma`` pixels along y and x, cut at ``radius`` (4 sigma), mirrored borders."""
+    """Gaussian of ``sigma`` pixels along y and x, cut at ``radius`` (4 sigma), mirrored borders.
+
+    Two matrix products: XLA's CPU convolution of single channels takes many times longer.
+    """
     if sigma == 0:
         return images
+    rows, columns = (_gaussian(side, sigma, radius) for side in images.shape[1:3])
+    along_y = jnp.einsum("yi,nixc->nyxc", rows, images, precision="highest")
+    return jnp.einsum("xj,nyjc->nyxc", columns, along_y, precision="highest")
+
+
+def _gaussian(side: int, sigma: float, radius: int | None) -> np.ndarray:
+    """Matrix ``(side, side)`` that smooths a line of pixels."""
     radius = max(1, round(4 * sigma)) if radius is None else radius
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    n, height, width, c = images.shape
-    planes = images.transpose(0, 3, 1, 2).reshape(n * c, 1, height, width)
-    for axis in (2, 3):
-        pad = [(0, 0)] * 4
-        pad[axis] = (radius, radius)
-        shape = [1, 1, 1, 1]
-        shape[axis] = 2 * radius + 1
-        planes = jnp.pad(planes, pad, mode="symmetric")
-        planes = lax.conv_general_dilated(
-            planes, jnp.asarray(weights).reshape(shape), (1, 1), "VALID"
-        )
-    return planes.reshape(n, c, height, width).transpose(0, 2, 3, 1)
+    unit = np.eye(side, dtype=np.float32)
+    matrix: np.ndarray = gaussian_filter1d(unit, sigma, axis=0, mode="reflect", radius=radius)
+    return matrix
 
 
 _KINDS = {"absolute": absolute, "squared": squared, "ssim": dissimilarity}
