@@ -5,20 +5,24 @@ Run with a screen, or with a virtual one::
     xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python docs/make_screenshots.py
 """
 
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import napari
 from PIL import Image
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDockWidget
 
 from napari_anomaly.ui.widgets.inspect import InspectWidget
 from napari_anomaly.ui.widgets.train import TrainWidget
 
 PLUGIN = "napari-anomaly"
 SECONDS = 120
+STEPS = 60
+"""Of a training that is shown on its way."""
 
 
 def wait(until: Callable[[], bool] = lambda: False, seconds: float = SECONDS) -> None:
@@ -31,6 +35,7 @@ def wait(until: Callable[[], bool] = lambda: False, seconds: float = SECONDS) ->
 
 def picture(viewer: napari.Viewer, path: Path) -> None:
     """Save the window, with few colours so that the file is small."""
+    viewer.reset_view()
     wait(seconds=1.0)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
     Image.open(path).convert("RGB").quantize(192).save(path, optimize=True)
@@ -40,14 +45,15 @@ def open_sample(viewer: napari.Viewer, folder: Path) -> None:
     """Open the woven fabric, on an image with a defect."""
     viewer.open_sample(PLUGIN, "fabric")
     kinds = viewer.layers["woven fabric test"].metadata["defect"]
-    viewer.dims.set_point(0, kinds.index(next(kind for kind in kinds if kind != "good")))
+    viewer.dims.set_point(0, kinds.index("hole"))
     picture(viewer, folder / "sample.png")
 
 
-def train(viewer: napari.Viewer, folder: Path) -> None:
+def train(viewer: napari.Viewer, folder: Path) -> tuple[QDockWidget, TrainWidget]:
     """Show the knobs, then a training and what it gave."""
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     assert isinstance(widget, TrainWidget)
+    viewer.layers["woven fabric ground truth"].visible = False
     widget.source.choose(viewer.layers["woven fabric normal"])
     widget.settings.setChecked(True)
     picture(viewer, folder / "knobs.png")
@@ -55,6 +61,7 @@ def train(viewer: napari.Viewer, folder: Path) -> None:
     widget.panel.press()
     wait(lambda: not widget.panel.running)
     picture(viewer, folder / "trained.png")
+    return dock, widget
 
 
 def inspect(viewer: napari.Viewer, folder: Path) -> None:
@@ -64,8 +71,28 @@ def inspect(viewer: napari.Viewer, folder: Path) -> None:
     widget.source.choose(viewer.layers["woven fabric test"])
     widget.panel.press()
     wait(lambda: not widget.panel.running)
-    widget.go_to(0)
+    names = [item.text() for row in range(20) if (item := widget.table.item(row, 0))]
+    widget.go_to(next(row for row, name in enumerate(names) if name.startswith("hole")))
+    image = viewer.layers["woven fabric test"]
+    above = (0, -1.05 * image.data.shape[1], 0)  # the same image without map and outline
+    viewer.add_image(image.data, name="woven fabric alone", translate=above)
     picture(viewer, folder / "inspected.png")
+    viewer.layers.remove("woven fabric alone")
+    viewer.layers.selection.active = image
+
+
+def train_a_network(
+    viewer: napari.Viewer, dock: QDockWidget, widget: TrainWidget, folder: Path
+) -> None:
+    """Show an autoencoder on its way."""
+    dock.raise_()
+    widget.method.value = "autoencoder"
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # no state is left in the user's own
+    widget.panel.press()
+    wait(lambda: "loss" in widget.panel.state.text() and widget.panel.bar.value() >= STEPS)
+    picture(viewer, folder / "training.png")
+    widget.panel.press()
+    wait(lambda: widget.panel.state.text() != "cancelled")
 
 
 def main() -> None:
@@ -73,10 +100,11 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("images")
     folder.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer(show=True)
-    viewer.window.resize(1300, 800)
+    viewer.window.resize(1300, 900)
     open_sample(viewer, folder)
-    train(viewer, folder)
+    dock, widget = train(viewer, folder)
     inspect(viewer, folder)
+    train_a_network(viewer, dock, widget, folder)
     viewer.close()
 
 

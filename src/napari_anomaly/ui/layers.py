@@ -144,11 +144,11 @@ def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
 
 
 def _fading() -> "Colormap":
-    """Make inferno that fades in from nothing, so that what is normal shows the image itself."""
+    """Make inferno that fades in from nothing, so that the image shows through, all of it where it is normal."""
     from napari.utils.colormaps import Colormap, ensure_colormap
 
     colours = np.array(ensure_colormap("inferno").colors)
-    colours[:, 3] = 0.9 * np.sqrt(np.linspace(0, 1, len(colours)))
+    colours[:, 3] = 0.6 * np.sqrt(np.linspace(0, 1, len(colours)))
     return Colormap(colours, name="anomaly")
 
 

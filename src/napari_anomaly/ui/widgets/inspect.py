@@ -1,6 +1,6 @@
 """Inspect: a detector and images in, layers and scores out."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_anomaly.core.data.files import IMAGE_SUFFIXES
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
 from napari_anomaly.ui.session import session_of
@@ -111,10 +112,15 @@ class InspectWidget(QScrollArea):
         self.table.setSortingEnabled(False)
         self.table.setRowCount(len(found.names))
         for row, (name, result) in enumerate(zip(found.names, found.results, strict=True)):
-            below = name.removeprefix("test/")
-            cells: tuple[str | float, ...] = (below, result.score, result.p_value, result.verdict)
+            cells: tuple[str | float, ...] = (
+                _short(name),
+                result.score,
+                result.p_value,
+                result.verdict,
+            )
             for column, value in enumerate(cells):
-                self.table.setItem(row, column, _cell(value, row, in_words(result)))
+                tip = f"{name}\n{in_words(result)}"
+                self.table.setItem(row, column, _cell(value, row, tip))
         self.table.setSortingEnabled(True)
         self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
         self.table.setVisible(True)
@@ -190,7 +196,7 @@ class InspectWidget(QScrollArea):
         self.table.setVisible(False)
         self.setWidget(inside)
         self.setWidgetResizable(True)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(340)
 
 
 def _names(layer: "Image", count: int) -> list[str]:
@@ -198,6 +204,12 @@ def _names(layer: "Image", count: int) -> list[str]:
     if isinstance(known, list) and len(known) == count:
         return [str(name) for name in known]
     return [layer.name] if count == 1 else [f"{layer.name} [{k}]" for k in range(count)]
+
+
+def _short(name: str) -> str:
+    """Leave out what all names of a folder share; the tip has it."""
+    path = PurePath(name.removeprefix("test/"))
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
 
 
 class _Number(QTableWidgetItem):
@@ -213,6 +225,6 @@ class _Number(QTableWidgetItem):
 
 def _cell(value: str | float, row: int, tip: str) -> QTableWidgetItem:
     cell = QTableWidgetItem(value) if isinstance(value, str) else _Number(value)
-    cell.setToolTip(f"{value}\n{tip}" if isinstance(value, str) else tip)
+    cell.setToolTip(tip)
     cell.setData(Qt.ItemDataRole.UserRole, row)
     return cell

@@ -171,6 +171,7 @@ class TrainWidget(QScrollArea):
         self.form.setVisible(self.settings.isChecked())
         self._fold.addWidget(self.form)
         self._fold.removeWidget(old)
+        old.hide()  # it is deleted only when Qt comes to rest
         old.deleteLater()
         self.about.setText((type(recipe.method).__doc__ or "").strip().split("\n")[0])
 
