@@ -178,4 +178,4 @@ def test_what_is_normal_leaves_the_image_as_it_is(viewer):
     colours = anomaly_map.colormap.map(np.array([0.0, 1.0]))
     assert (low, high) == (2, 8)
     assert colours[0, 3] == 0
-    assert colours[1, 3] == pytest.approx(0.9)
+    assert colours[1, 3] == pytest.approx(0.6)
