@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -324,16 +324,19 @@ def _fitted(
     recipe = fitting.recipe
     _use(device)
     from napari_anomaly.core.detector import fit_steps
+    from napari_anomaly.core.methods.recipes import recipe_of
     from napari_anomaly.core.progress import watched
 
     last = {}
     steps = fit_steps(folder, recipe, state_file=state, **fitting.given)
     detector = watched(steps, seen=lambda now: last.update({now.stage: now}))
     done = last.get("training")
-    if done is not None and done.step < done.total:
+    if fitting.budget is not None and done is not None and done.step < done.total:
         _tell(f"warning: the budget ended the training at step {done.step} of {done.total}")
-    named = replace(detector.provenance, method=fitting.method or "linear")
-    return replace(detector, provenance=named)
+    name = fitting.method or "linear"
+    if recipe_of(name).method.name != recipe.method.name:  # --set method={"name": ...}
+        return detector
+    return replace(detector, provenance=replace(detector.provenance, method=name))
 
 
 def _evaluated(folder: Path, fitting: Fitting, detector: Path | None, device: Device) -> "Report":
@@ -379,12 +382,10 @@ def _check_state(state: Path, resume: bool) -> None:
 
 
 def _how_to_go_on(state: Path) -> str:
-    if state.exists():
-        return (
-            f"Stopped. The state of the training is in {state}\n"
-            "To go on, run the same command again with --resume"
-        )
-    return "Stopped before there was anything to resume."
+    if not state.exists():
+        return "Stopped before there was anything to resume."
+    how = "To go on, run the same command again with --resume"
+    return f"Stopped. The state of the training is in {state}\n{how}"
 
 
 def _write_json(target: Path, metrics: Mapping[str, Any]) -> None:
@@ -416,19 +417,17 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
         usual = warnings.showwarning
+        told: set[str] = set()  # a file may be looked at more than once
 
         def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
+            message: Warning | str, category: type[Warning], *where: Any, **named: Any
         ) -> None:
-            if issubclass(category, DataWarning):
-                _tell("warning: " + " ".join(str(message).split()))
-            else:
-                usual(message, category, filename, lineno, file, line)
+            text = " ".join(str(message).split())
+            if not issubclass(category, DataWarning):
+                usual(message, category, *where, **named)
+            elif text not in told:
+                told.add(text)
+                _tell(f"warning: {text}")
 
         warnings.showwarning = show
         yield

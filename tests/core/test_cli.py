@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,7 @@ def test_the_module_is_the_command():
         (["fit", "DATA", "--out", "x.anomaly", "--set", "patch=1"], "found 1; input should be"),
         (["fit", "DATA", "--out", "x.anomaly", "--false-alarm", "0.01"], "needs 99"),
         (["fit", "DATA", "--out", "x.anomaly", "--group", "("], "is no regular expression"),
+        (["fit", "DATA", "--out", "x.anomaly", "--seed", "9" * 20], "at most 18 digits"),
         (["inspect", "no.anomaly", "DATA", "--out", "o"], "no.anomaly: no such file"),
         (["inspect", "no.anomaly", "--out", "o"], "found no images; expected files or folders"),
         (["evaluate", "DATA", "--detector", "d.anomaly", "--seed", "1"], "expected one of them"),
@@ -121,6 +123,25 @@ def test_errors_are_one_message_and_code_2(data, tmp_path, monkeypatch, capsys, 
     assert err.startswith("error: ")
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_looked_at_twice_is_told_once(data, tmp_path, capsys):
+    folder = shutil.copytree(data / "train/good", tmp_path / "good")
+    (folder / "x.png").write_bytes(b"")
+    _, _, err = run(capsys, "fit", folder, "--out", tmp_path / "x.anomaly", *LINEAR)
+    assert err.count("x.png: empty file") == 1
+
+
+def test_a_method_that_ends_by_itself_was_not_stopped(data, tmp_path, capsys):
+    words = ("fit", data, "--out", tmp_path / "x.anomaly", "--method", "linear-image")
+    code, out, err = run(capsys, *words, "--budget", "1000")
+    assert (code, "(linear-image, cpu, " in out, "budget" in err) == (0, True, False)
+
+
+def test_a_method_set_as_a_knob_is_named(data, tmp_path, capsys):
+    knob = 'method={"name": "linear", "support": "image"}'
+    words = ("fit", data, "--out", tmp_path / "x.anomaly", "--method", "vae", "--set", knob)
+    assert "held out (linear, " in run(capsys, *words)[1]
 
 
 def test_values_of_knobs_are_read_as_json_where_they_are():
@@ -166,7 +187,7 @@ def test_fit_says_what_was_done_and_what_it_promises(data, tmp_path, capsys):
         f"Written to {out}",
     ]
     assert "reading 9/9" in err
-    assert "calibrating 3/3" in err
+    assert "calibrating 6/6" in err  # each image is looked at, then scored by the others
     assert fitted.provenance.seed == 7
 
 

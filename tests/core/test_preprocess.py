@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from napari_anomaly.core.detector import fit
 from napari_anomaly.core.errors import ImageError, RecipeError
 from napari_anomaly.core.methods.recipes import Linear, Recipe, from_plain, to_plain
 from napari_anomaly.core.preprocess import (
@@ -204,17 +205,33 @@ def test_a_box_is_cut_out_and_put_back():
     assert not back.any()
 
 
-def test_a_polygon_blanks_what_lies_outside():
-    image = np.ones((16, 16, 1), np.float32)
+def test_a_polygon_takes_what_lies_outside_from_its_mean():
+    image = coordinates(16, 16)
     triangle = Crop(polygon=((1.5, 1.5), (1.5, 11.7), (11.7, 1.5)))  # right angle at the upper left
 
     inside, undo = triangle.apply(image)
     back = undo(np.full_like(inside, 7))[..., 0]
 
     y, x = np.mgrid[:16, :16]
-    expected = (y > 1.5) & (x > 1.5) & (y + x < 13.2)
-    np.testing.assert_array_equal(back, 7 * expected)
-    np.testing.assert_array_equal(inside[..., 0], expected[2:12, 2:12])
+    held = (y > 1.5) & (x > 1.5) & (y + x < 13.2)
+    np.testing.assert_array_equal(back, 7 * held)
+    window = held[2:12, 2:12]
+    np.testing.assert_array_equal(inside[window], image[held])
+    np.testing.assert_allclose(inside[~window] - image[held].mean(0), 0, atol=1e-5)
+
+
+def test_a_defect_is_found_inside_a_polygon():
+    # around it a black surround would be so strong an edge that nothing inside it counted
+    rng = np.random.default_rng(0)
+    images = [rng.normal(0.5, 0.03, (32, 32)).clip(0, 1).astype(np.float32) for _ in range(13)]
+    images[-1][10:16, 8:14] -= 0.3
+    triangle = Crop(polygon=((2, 2), (2, 30), (30, 2)))
+    recipe = Recipe(Linear(patch=4, scales=(1,), components=2), Preprocessing((triangle,)))
+
+    result = fit(images[:12], recipe).inspect(images[-1])
+
+    assert result.score > result.threshold
+    assert result.labels[12, 10] == 1
 
 
 @pytest.mark.parametrize(
@@ -406,6 +423,8 @@ def test_an_unusable_image_is_passed_over_when_settling():
 def test_images_of_several_shapes_need_a_step():
     with pytest.raises(RecipeError, match=r"2 shapes.*\(8, 8, 1\) and \(8, 9, 1\).*Add a Resize"):
         Preprocessing().stacked([noise(8, 8, 1), noise(8, 9, 1)])
+    with pytest.raises(RecipeError, match=r"found images of 4 x 9 pixels.*sides of 8 to 8192"):
+        Preprocessing().stacked([noise(4, 9, 1)])
 
 
 # -- knobs ----------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def test_knobs_are_set_by_their_last_name_or_as_typed():
         ({"batch": "many"}, r"batch: found 'many'; .*valid integer"),
         ({"widths": []}, r"widths: found \[\]; .*at least 1 item"),
         ({"widths": [8, 0]}, r"widths\.1: found 0"),
+        ({"widths": 8}, r"widths: found 8; input should be a list, such as \[1, 2\]"),
+        ({"data_range": [5, 1]}, r"used: preprocess: found data_range \(5\.0, 1\.0\); expected"),
         ({"batch": 0, "latent": 0}, r"latent: found 0; .*; .*batch: found 0; "),
     ],
 )

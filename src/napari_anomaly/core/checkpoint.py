@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
             raise CheckpointError(f"{path}: {found}; expected a {kind} written by napari-anomaly")
+        if not os.access(path, os.R_OK):  # safetensors would say that there is no such file
+            raise CheckpointError(f"{path}: no permission to read it; allow reading the file")
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             text = metadata.get(_KEY, "")

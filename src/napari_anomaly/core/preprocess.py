@@ -261,7 +261,7 @@ class Resize:
 class Crop:
     """To a region of interest: a rectangle or a polygon, in pixels of the step's input.
 
-    Outside, a map is 0: as expected. Inside the polygon's bounding box, pixels outside the polygon are blanked.
+    Outside, a map is 0. Around a polygon, pixels take the mean of those inside: black would be the strongest edge.
     """
 
     step: Literal["crop"] = "crop"
@@ -290,14 +290,15 @@ class Crop:
         inside = self._inside(shape)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        keep = inside[window][..., None].astype(np.float32)
+        keep = inside[window][..., None]
+        mean = image[inside].mean(0, dtype=np.float64).astype(np.float32)
 
         def undo(pixels: Pixels) -> Changed:
             whole = np.zeros((*shape, pixels.shape[2]), np.float32)
             whole[window] = pixels * keep
             return whole
 
-        return image[window] * keep, undo
+        return np.where(keep, image[window], mean), undo
 
     def _inside(self, shape: tuple[int, int]) -> np.ndarray:
         if self.box is not None:

@@ -233,6 +233,7 @@ def test_a_missing_folder_and_a_file(tmp_path):
 
 def test_categories(tmp_path):
     _several(tmp_path)
+    (tmp_path / "itself").symlink_to("itself")
     assert categories(tmp_path) == [tmp_path / "bottle", tmp_path / "cable"]
     assert categories(tmp_path / "bottle") == []
 
@@ -293,6 +294,14 @@ def test_what_is_left_out_is_told_once(tmp_path, case):
     assert [str(warning.message) for warning in caught] == list(data.problems)
     assert len(data.problems) == 1
     assert [sample.name for sample in data.train] == ["train/good/0.png", "train/good/1.png"]
+
+
+def test_a_link_to_itself_in_a_plain_folder_is_left_out(tmp_path):
+    _images(tmp_path, "0.png", "1.png")
+    (tmp_path / "itself").symlink_to("itself", target_is_directory=True)
+    with pytest.warns(DataWarning, match=r"itself: .*symbolic links?.*; left out"):
+        data = open_folder(tmp_path)
+    assert len(data.train) == 2
 
 
 def test_a_link_to_another_place_is_followed_once(tmp_path):
