@@ -66,7 +66,7 @@ def wheel(field):
         end,
         end,
         QPoint(0, 0),
-        QPoint(0, 120),
+        QPoint(0, -120),
         Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier,
         Qt.ScrollPhase.NoScrollPhase,
