@@ -174,6 +174,11 @@ def test_what_is_no_file_is_refused(tmp_path):
     assert refused(tmp_path).startswith("a folder; expected a detector")
 
 
+def test_a_file_that_may_not_be_read_is_told(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint.os, "access", lambda path, mode: False)
+    assert refused(saved).startswith("no permission to read it; allow reading")
+
+
 # -- whole files that do not fit together ---------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from napari_anomaly.core.errors import CalibrationError, DataError, ImageError, 
 from napari_anomaly.core.methods.linear import PatchPCA
 from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, changed
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
+from napari_anomaly.core.progress import finished
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Look, pooled
 from napari_anomaly.core.standardise import Moments
@@ -218,7 +219,9 @@ def false_alarm_rate(kind, n=9, trials=120):
 
     recipe, fails = Recipe(standardise=kind), 0
     for _ in range(trials):
-        made = room._calibrated(recipe, FITTED, [normal() for _ in range(n)], 0.1, None, PROVENANCE)
+        made = finished(
+            room._calibrating(recipe, FITTED, [normal() for _ in range(n)], 0.1, None, PROVENANCE)
+        )
         score = made.standardisation.apply(normal().residuals).max()
         fails += made.calibration.verdict(float(score)) == "fail"
     return fails / trials

@@ -38,7 +38,7 @@ from napari_anomaly.core.methods.recipes import (
 )
 from napari_anomaly.core.nn.devices import device_kind
 from napari_anomaly.core.preprocess import Pixels, Undo
-from napari_anomaly.core.progress import watched
+from napari_anomaly.core.progress import finished, watched
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Look, look, pooled
 from napari_anomaly.core.standardise import Moments, Standardisation
@@ -160,7 +160,9 @@ class Detector:
             for sample, image in read(samples)
         ]
         provenance = replace(self.provenance, n_calibration=len(looks))
-        return _calibrated(self.recipe, self.fitted, looks, false_alarm, review, provenance)
+        return finished(
+            _calibrating(self.recipe, self.fitted, looks, false_alarm, review, provenance)
+        )
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write one ``.anomaly`` file (safetensors and JSON) atomically; an existing one is replaced."""
@@ -379,17 +381,6 @@ def _on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
 
 def _score(recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: float | None) -> float:
     return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
-
-
-def _calibrated(*settings: Any) -> Detector:
-    """Take the steps of :func:`_calibrating` in one go."""
-    steps = _calibrating(*settings)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            detector: Detector = end.value
-            return detector
 
 
 def _calibrating(

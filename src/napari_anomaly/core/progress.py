@@ -34,14 +34,27 @@ def watched(
     """
     console = Console(stderr=True) if console is None else console
     watch = _bar if console.is_terminal else _log
-    with closing(steps), watch(console) as show:
+    with watch(console) as show:
+
+        def told(now: Progress) -> None:
+            show(now)
+            if seen is not None:
+                seen(now)
+
+        return finished(steps, told)
+
+
+def finished(
+    steps: Generator[Progress, None, Result], seen: Callable[[Progress], object] | None = None
+) -> Result:
+    """Run a generator to its end and return what it returns; closed when an exception ends it."""
+    with closing(steps):
         while True:
             try:
                 now = next(steps)
             except StopIteration as end:
                 result: Result = end.value
                 return result
-            show(now)
             if seen is not None:
                 seen(now)
 

@@ -37,6 +37,7 @@ from napari_anomaly.core.metrics import (
     pixel_scores,
     rank_curve,
 )
+from napari_anomaly.core.progress import finished
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.types import Image, Inspection, Progress, Region, Sample, Verdict
 
@@ -160,15 +161,7 @@ def evaluate(
 
     Takes the arguments of :func:`evaluate_steps`, and what to call at each step; blocks until done.
     """
-    steps = evaluate_steps(detector, data)
-    while True:
-        try:
-            now = next(steps)
-        except StopIteration as end:
-            report: Report = end.value
-            return report
-        if progress is not None:
-            progress(now)
+    return finished(evaluate_steps(detector, data), progress)
 
 
 def evaluate_steps(
