@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from napari_anomaly.core.checkpoint import StateFile
-from napari_anomaly.core.errors import CheckpointError, TrainingError
+from napari_anomaly.core.errors import CheckpointError, DataWarning, TrainingError
 from napari_anomaly.core.methods.recipes import Training
 from napari_anomaly.core.nn import train as loop
 from napari_anomaly.core.nn.train import steps_of, train
@@ -275,3 +275,13 @@ def test_a_step_compiles_once_for_all_trainings_of_a_shape(uninterrupted):
     assert loop._step._cache_size() == before
     trained(knobs=Training(duration=2, batch=2))
     assert loop._step._cache_size() == before + 1
+
+
+def test_a_state_that_cannot_be_written_does_not_cost_the_training(tmp_path, uninterrupted):
+    (tmp_path / "taken").write_text("a file where a folder is needed")
+    keeper = StateFile(tmp_path / "taken" / "state", "mine")
+
+    with pytest.warns(DataWarning, match=r"state: the state of the training could not be kept"):
+        weight, _ = trained(keeper=keeper)
+
+    assert weight == uninterrupted[0]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from napari_anomaly.core.data.files import write_atomically
-from napari_anomaly.core.errors import CheckpointError
+from napari_anomaly.core.errors import CheckpointError, DataWarning
 
 FORMAT = 1
 _KEY, _DIGEST = "napari_anomaly", "sha256"
@@ -99,8 +100,16 @@ class StateFile:
         return arrays
 
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write the arrays."""
-        write(self.path, "training state", {"fingerprint": self.fingerprint}, arrays)
+        """Write the arrays; where that fails, a DataWarning says so and the training is not lost for it."""
+        try:
+            write(self.path, "training state", {"fingerprint": self.fingerprint}, arrays)
+        except OSError as error:
+            warnings.warn(
+                f"{self.path}: the state of the training could not be kept ({error.strerror or error}); it cannot be "
+                "resumed. Make room, or choose another place.",
+                DataWarning,
+                stacklevel=2,
+            )
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -243,7 +243,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "autoencoder-mvtec": Recipe(
         Autoencoder(
-            widths=(32, 64, 128, 256),
+            widths=(32, 64, 128, 256, 256, 256),
             latent=1024,
             training=Training(
                 duration=300,
