@@ -58,23 +58,26 @@ class Standardisation:
     def of(cls, moments: Moments, kind: Literal["place", "texture", "none"]) -> "Standardisation":
         """Learn from the moments of held-out normals.
 
-        ``place`` smooths mean and variance over neighbours (Gaussian, 4 px) and shrinks them to those over all places
-        by ``n / (n + 10)``; ``texture`` uses those over all places alone; ``none`` leaves residuals as they are.
+        ``place`` smooths mean and variance over neighbours (Gaussian, 4 px) and shrinks them to their averages over
+        all places by ``n / (n + 10)``; ``texture`` uses mean and variance over all places alone; ``none`` leaves
+        residuals as they are.
         """
         scales = len(moments.first)
         if kind == "none" or moments.count == 0:
             return cls(np.zeros((scales, 1, 1), np.float32), np.ones((scales, 1, 1), np.float32))
         mean, second = moments.first / moments.count, moments.second / moments.count
-        all_mean = mean.mean((1, 2), keepdims=True)
-        all_variance = second.mean((1, 2), keepdims=True) - all_mean**2
-        if kind == "texture":
-            mean, variance = all_mean, all_variance
-        else:
+        if kind == "place":
             mean, second = (gaussian_filter(one, (0, _SMOOTH, _SMOOTH)) for one in (mean, second))
+            # differences between places are no variance: a constant edge must not hide what varies little
+            variance = np.maximum(second - mean**2, 0)
+            usual = variance.mean((1, 2), keepdims=True)
             weight = moments.count / (moments.count + _PRIOR)
-            variance = weight * np.maximum(second - mean**2, 0) + (1 - weight) * all_variance
-            mean = weight * mean + (1 - weight) * all_mean
-        std = np.sqrt(np.maximum(variance, 0)) + _FLOOR * np.sqrt(np.maximum(all_variance, 0))
+            variance = weight * variance + (1 - weight) * usual
+            mean = weight * mean + (1 - weight) * mean.mean((1, 2), keepdims=True)
+        else:
+            mean = mean.mean((1, 2), keepdims=True)
+            usual = variance = np.maximum(second.mean((1, 2), keepdims=True) - mean**2, 0)
+        std = np.sqrt(variance) + _FLOOR * np.sqrt(usual)
         std = np.where(std > 0, std, 1.0)  # normals without any residual
         return cls(mean.astype(np.float32), std.astype(np.float32))
 
