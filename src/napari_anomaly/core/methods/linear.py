@@ -103,6 +103,11 @@ def fit_steps(
             f"found images of {images.shape[1]} x {images.shape[2]} pixels, {max(knobs.scales)} times smaller at the "
             f"coarsest scale; expected room for one patch of {knobs.patch}. Take fewer scales or larger images."
         )
+    if knobs.components >= (values := knobs.patch**2 * images.shape[3]):
+        raise TrainingError(
+            f"found {knobs.components} components for patches of {values} values; expected fewer, or every defect is "
+            "reconstructed as well. Lower components."
+        )
     for scale in knobs.scales:
         moments = yield from _patch_moments(knobs, images, scale)
         kernel, offset = _reconstruction_filter(*moments, knobs)
