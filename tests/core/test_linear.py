@@ -217,5 +217,7 @@ def test_one_image_has_no_components():
 def test_components_that_would_reconstruct_everything_are_refused():
     knobs = Linear(patch=4, scales=(1,), components=16)
 
-    with pytest.raises(TrainingError, match="16 components for patches of 16 values; expected fewer"):
+    with pytest.raises(
+        TrainingError, match="16 components for patches of 16 values; expected fewer"
+    ):
         run(linear.fit_steps(knobs, np.zeros((3, 16, 16, 1), np.float32), seed=0, budget=None))
