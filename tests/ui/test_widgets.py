@@ -11,8 +11,11 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from superqt.utils import WorkerBase
 
+import napari_anomaly as na
 import napari_anomaly.core.detector as core
 import napari_anomaly.ui.widgets.train as train_module
+from napari_anomaly.cli import main
+from napari_anomaly.core.data.files import write_png
 from napari_anomaly.core.methods.recipes import RECIPES, Linear
 from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
@@ -331,6 +334,39 @@ def test_a_real_training_saves_and_loads(train, viewer, normals, qtbot, tmp_path
     np.testing.assert_array_equal(
         loaded.inspect(image).anomaly_map, fitted.inspect(image).anomaly_map
     )
+
+
+def test_window_command_line_script_and_file_give_identical_numbers(
+    train, normals, qtbot, tmp_path
+):
+    folder = tmp_path / "normals"
+    for k, image in enumerate(normals):
+        write_png(folder / f"{k:02}.png", image)
+    train.source.choose(folder)
+    train.panel.press()
+    finish(qtbot, train)
+    window = train.session.detector
+    train.save(tmp_path / "window.anomaly")
+    assert main(["fit", str(folder), "--out", str(tmp_path / "command.anomaly")]) == 0
+    script = na.fit(folder)
+
+    expected = script.inspect(with_spot(normals[0]))
+    assert expected.verdict == "fail"
+    for other in (
+        window,
+        na.load(tmp_path / "window.anomaly"),
+        na.load(tmp_path / "command.anomaly"),
+    ):
+        found = other.inspect(with_spot(normals[0]))
+        assert (found.score, found.p_value, found.regions) == (
+            expected.score,
+            expected.p_value,
+            expected.regions,
+        )
+        for name in ("anomaly_map", "reconstruction", "labels"):
+            np.testing.assert_array_equal(
+                getattr(found, name), getattr(expected, name), strict=True
+            )
 
 
 def test_a_damaged_file_is_one_sentence(inspect, tmp_path, qtbot, notes):
