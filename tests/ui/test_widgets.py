@@ -130,8 +130,10 @@ def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, m
     train.panel.button.click()
     assert train.panel.button.text() == "Cancel"
     assert not train.load_button.isEnabled()
-    qtbot.waitUntil(started.is_set)
-    qtbot.waitUntil(lambda: train.panel.state.text() == "training: 0 of 10, loss 0.25")
+    qtbot.waitUntil(started.is_set, timeout=SECONDS)
+    qtbot.waitUntil(
+        lambda: train.panel.state.text() == "training: 0 of 10, loss 0.25", timeout=SECONDS
+    )
 
     train.panel.button.click()
     assert train.panel.button.text() == "Train"
@@ -149,7 +151,7 @@ def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, m
     finish(qtbot, train)
     assert train.session.detector is detector
     compiled.set()
-    qtbot.waitUntil(closed.is_set)
+    qtbot.waitUntil(closed.is_set, timeout=SECONDS)
     qtbot.wait(50)
     assert train.session.detector is detector
 
@@ -530,6 +532,7 @@ def test_a_closed_dock_neither_works_on_nor_complains(
         try:
             while True:
                 yield Progress("training", 1, 2)
+                closed.wait(0.01)  # a step leaves the window its share of the interpreter
         finally:
             closed.set()
 
@@ -541,9 +544,9 @@ def test_a_closed_dock_neither_works_on_nor_complains(
     viewer.window.add_dock_widget(train, name="Train")
     train.source.choose(viewer.layers[0])
     train.panel.press()
-    qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"))
+    qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"), timeout=SECONDS)
     viewer.window.remove_dock_widget(train)
     train.deleteLater()
-    qtbot.waitUntil(closed.is_set)
+    qtbot.waitUntil(closed.is_set, timeout=SECONDS)
     inspect.session.detector = detector
     inspect.deleteLater()

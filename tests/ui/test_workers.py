@@ -38,7 +38,7 @@ def test_value_and_progress_arrive(record, qtbot):
         return threading.current_thread()
 
     record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.outcomes))
+    qtbot.waitUntil(lambda: bool(record.outcomes), timeout=60_000)
     assert record.outcomes[0].value is not threading.current_thread()
     assert record.outcomes[0].error is None
     assert record.progress[0] == Progress("training", 1, 3, loss=0.5)
@@ -51,7 +51,7 @@ def test_many_steps_become_few_reports(record, qtbot):
             yield Progress("training", k + 1, 5000)
 
     record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.outcomes))
+    qtbot.waitUntil(lambda: bool(record.outcomes), timeout=60_000)
     assert 2 <= len(record.progress) < 200
 
 
@@ -62,7 +62,7 @@ def test_errors_arrive_even_runtime_errors(record, qtbot, error):
         raise error
 
     record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.outcomes))
+    qtbot.waitUntil(lambda: bool(record.outcomes), timeout=60_000)
     assert record.outcomes[0].error is error
 
 
@@ -75,15 +75,18 @@ def test_cancel_closes_the_work_and_drops_the_result(record, qtbot):
             go_on.wait(5)  # a compilation that cannot be interrupted
             while True:
                 yield Progress("training", 1, 2)
+                threading.Event().wait(
+                    0.01
+                )  # a step leaves the window its share of the interpreter
         finally:
             closed.set()
 
     job = record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.progress))
+    qtbot.waitUntil(lambda: bool(record.progress), timeout=60_000)
     job.cancel()
     assert not closed.is_set()
     go_on.set()
-    qtbot.waitUntil(closed.is_set)
+    qtbot.waitUntil(closed.is_set, timeout=60_000)
     qtbot.wait(50)
     assert record.outcomes == record.stops == []
     assert [now.stage for now in record.progress] == ["compiling"]
@@ -96,7 +99,7 @@ def test_warnings_are_collected_once_each(record, qtbot):
             yield Progress("reading", k, 4)
 
     record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.outcomes))
+    qtbot.waitUntil(lambda: bool(record.outcomes), timeout=60_000)
     assert record.outcomes[0].warned == ("file 0", "file 1")
 
 
@@ -107,6 +110,9 @@ def test_work_that_nobody_waits_for_stops(record, qtbot):
         try:
             while True:
                 yield Progress("training", 1, 2)
+                threading.Event().wait(
+                    0.01
+                )  # a step leaves the window its share of the interpreter
         finally:
             closed.set()
 
@@ -117,7 +123,7 @@ def test_work_that_nobody_waits_for_stops(record, qtbot):
         stopped=lambda: None,
         wanted=lambda: len(record.progress) < 2,
     )
-    qtbot.waitUntil(closed.is_set)
+    qtbot.waitUntil(closed.is_set, timeout=60_000)
     assert len(record.progress) == 2
 
 
@@ -125,9 +131,10 @@ def test_napari_stopping_the_thread_is_reported(record, qtbot):
     def steps():
         while True:
             yield Progress("training", 1, 2)
+            threading.Event().wait(0.01)  # a step leaves the window its share of the interpreter
 
     record.start(steps)
-    qtbot.waitUntil(lambda: bool(record.progress))
+    qtbot.waitUntil(lambda: bool(record.progress), timeout=60_000)
     WorkerBase.await_workers(5000)
-    qtbot.waitUntil(lambda: bool(record.stops))
+    qtbot.waitUntil(lambda: bool(record.stops), timeout=60_000)
     assert record.outcomes == []
