@@ -364,3 +364,20 @@ def test_thresholds_follow_the_calibration(detector):
     result = strict.inspect(weave(206))
 
     assert (result.verdict, result.p_value, result.regions) == ("fail", 0.5, ())
+
+
+def test_the_time_of_a_fit_includes_calibration(monkeypatch):
+    clock = [0.0]
+    standardise = room.Standardisation.of
+
+    def slow(*arguments):
+        clock[0] += 100
+        return standardise(*arguments)
+
+    monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(room.Standardisation, "of", slow)
+    made = fit(NORMALS, RECIPE)
+
+    assert made.provenance.fit_seconds == 100 * (
+        made.calibration.n + 1
+    )  # each left out once, then all

@@ -312,13 +312,14 @@ def fit_steps(
         device=device_kind(),
         n_train=len(images),
         n_calibration=len(looks),
-        fit_seconds=time.monotonic() - began,
+        fit_seconds=0.0,
         data=name_of(data),
     )
     detector = yield from _calibrating(recipe, fitted, looks, false_alarm, None, provenance)
+    provenance = replace(provenance, fit_seconds=time.monotonic() - began)
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
-    return detector
+    return replace(detector, provenance=provenance)
 
 
 def _rate(wanted: float | None, n: int) -> float:
