@@ -1,5 +1,6 @@
 from .core.data.folders import Dataset, open_folder
-from .core.detector import Detector, fit, fit_steps, load
+from .core.detector import Detector, load
+from .core.fitting import fit, fit_steps
 from .core.methods.recipes import VAE, Autoencoder, Linear, Recipe
 from .core.report import Report, evaluate
 from .core.types import Inspection, Progress, Region, Sample

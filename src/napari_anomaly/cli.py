@@ -323,7 +323,7 @@ def _fitted(
 ) -> "Detector":
     recipe = fitting.recipe
     _use(device)
-    from napari_anomaly.core.detector import fit_steps
+    from napari_anomaly.core.fitting import fit_steps
     from napari_anomaly.core.methods.recipes import recipe_of
     from napari_anomaly.core.progress import watched
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_anomaly.core import checkpoint
-from napari_anomaly.core.detector import Detector, fit, load
+from napari_anomaly.core.detector import Detector, load
 from napari_anomaly.core.errors import CheckpointError
+from napari_anomaly.core.fitting import fit
 from napari_anomaly.core.methods.recipes import Linear, Recipe, to_plain
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 

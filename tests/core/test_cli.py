@@ -18,8 +18,9 @@ from napari_anomaly import cli
 from napari_anomaly.cli import knobs_from, main
 from napari_anomaly.core import demo
 from napari_anomaly.core.data.files import write_mask, write_png
-from napari_anomaly.core.detector import fit_steps, load
+from napari_anomaly.core.detector import load
 from napari_anomaly.core.errors import CheckpointError
+from napari_anomaly.core.fitting import fit_steps
 from napari_anomaly.core.methods.recipes import RECIPES, changed, knobs_of
 
 COMMAND = [sys.executable, "-m", "napari_anomaly"]

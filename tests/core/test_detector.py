@@ -9,8 +9,8 @@ import pytest
 from napari_anomaly.core import detector as room
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.data.split import split
-from napari_anomaly.core.detector import fit, fit_steps
 from napari_anomaly.core.errors import CalibrationError, DataError, ImageError, RecipeError
+from napari_anomaly.core.fitting import fit, fit_steps
 from napari_anomaly.core.methods.linear import PatchPCA
 from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, changed
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from napari_anomaly.core.detector import Detector, fit_steps, load
+from napari_anomaly.core.detector import Detector, load
+from napari_anomaly.core.fitting import fit_steps
 from napari_anomaly.core.methods.recipes import RECIPES, VAE, changed
 from napari_anomaly.core.preprocess import Colour, Equalise, Normalise, Resize
 from napari_anomaly.core.types import Inspection

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from napari_anomaly.core.detector import fit
 from napari_anomaly.core.errors import ImageError, RecipeError
+from napari_anomaly.core.fitting import fit
 from napari_anomaly.core.methods.recipes import Linear, Recipe, from_plain, to_plain
 from napari_anomaly.core.preprocess import (
     ChannelOrder,

@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 from superqt.utils import WorkerBase
 
 import napari_anomaly as na
-import napari_anomaly.core.detector as core
+import napari_anomaly.core.fitting as core
 import napari_anomaly.ui.widgets.train as train_module
 from napari_anomaly.cli import main
 from napari_anomaly.core.data.files import write_png

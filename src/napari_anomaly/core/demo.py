@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from napari_anomaly.core.data.folders import open_folder
 from napari_anomaly.core.data.synthetic import Material, write_sample_data
-from napari_anomaly.core.detector import Detector, fit_steps
+from napari_anomaly.core.detector import Detector
+from napari_anomaly.core.fitting import fit_steps
 from napari_anomaly.core.report import Report, evaluate_steps
 from napari_anomaly.core.results import inspect_into
 from napari_anomaly.core.types import Progress

@@ -119,7 +119,7 @@ class TrainWidget(QScrollArea):
             try:
                 before.wait(PATIENCE)
                 share()
-                from napari_anomaly.core.detector import fit_steps  # loads JAX, in the thread
+                from napari_anomaly.core.fitting import fit_steps  # loads JAX, in the thread
                 from napari_anomaly.core.nn.devices import device_kind
 
                 device[0] = device_name(device_kind())
