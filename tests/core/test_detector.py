@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from napari_anomaly.core import detector as room
+from napari_anomaly.core import fitting
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import CalibrationError, DataError, ImageError, RecipeError
 from napari_anomaly.core.fitting import fit, fit_steps
 from napari_anomaly.core.methods.linear import PatchPCA
-from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, changed
+from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, changed, recipe_of
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.regions import regions
@@ -159,7 +160,7 @@ def test_knobs_alone_take_the_rest_from_the_recipe_of_their_method():
     steps = fit_steps(NORMALS, Linear(support="image"))
 
     assert next(steps).stage == "reading"
-    assert room.recipe_of(Linear(components=3)) == replace(
+    assert recipe_of(Linear(components=3)) == replace(
         RECIPES["linear"], method=Linear(components=3)
     )
 
@@ -220,7 +221,7 @@ def false_alarm_rate(kind, n=9, trials=120):
     recipe, fails = Recipe(standardise=kind), 0
     for _ in range(trials):
         made = finished(
-            room._calibrating(recipe, FITTED, [normal() for _ in range(n)], 0.1, None, PROVENANCE)
+            room.calibrating(recipe, FITTED, [normal() for _ in range(n)], 0.1, None, PROVENANCE)
         )
         score = made.standardisation.apply(normal().residuals).max()
         fails += made.calibration.verdict(float(score)) == "fail"
@@ -374,7 +375,7 @@ def test_the_time_of_a_fit_includes_calibration(monkeypatch):
         clock[0] += 100
         return standardise(*arguments)
 
-    monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(room.Standardisation, "of", slow)
     made = fit(NORMALS, RECIPE)
 
