@@ -150,7 +150,9 @@ def _read_training(
     steps = recipe.preprocess.settle(image for _, image in read(looked_at))
     ready: list[Pixels] = []
     names: list[str] = []
+    sizes: set[tuple[int, ...]] = set()
     for sample, image in read(samples):
+        sizes.add(image.shape[:2])
         ready.append(named(sample, lambda image=image: steps.apply(image)[0]))
         names.append(sample.name)
         yield Progress("reading", len(ready), max(len(ready), len(samples)))  # pages come on top
@@ -159,5 +161,6 @@ def _read_training(
     mean, std = normalise.moments()
     images -= mean
     images /= std
-    learned = replace(steps, normalise=normalise, grid=images.shape[1:])
+    field = sizes.pop() if len(sizes) == 1 else None
+    learned = replace(steps, normalise=normalise, grid=images.shape[1:], field=field)
     return replace(recipe, preprocess=learned), images, names

@@ -368,11 +368,10 @@ class Preprocessing:
     ----------
     steps : tuple of Colour, FalseColour, ChannelOrder, Equalise, Resize, Crop
         All images must leave them with one shape: end with a ``Resize`` unless they already have.
-    normalise : Normalise
     data_range : tuple of float or None
         Intensities that mean 0 and 1; None takes the dtype's range (see :func:`to_unit`).
-    grid : tuple of int or None
-        ``(y, x, c)`` that all training images ended with; learned, and expected of every image from then on.
+    grid, field : tuple of int or None
+        Learned: ``(y, x, c)`` that all training images ended with; ``(y, x)`` they began with, None if they differ.
     """
 
     steps: tuple[Step, ...] = (Colour(), Resize())
@@ -382,6 +381,7 @@ class Preprocessing:
         description="intensities that mean black and white, (0, 4095) say; none: by the image's type",
     )
     grid: tuple[_Side, _Side, Literal[1, 3]] | None = None
+    field: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> "Preprocessing":
