@@ -117,3 +117,14 @@ def test_maps_are_float32_for_the_file_and_the_image(kind):
     assert {one.dtype for one in fitted.arrays().values()} == {np.dtype(np.float32)}
     assert fitted.apply(residuals(1)[0]).dtype == np.float32
     assert fitted.apply(residuals(1)[0]).shape == (12, 10)
+
+
+def test_pooled_statistics_by_hand():
+    """Of places with mean 1 or 3 and deviation 1 or 2: mean variance 2.5, and 1 between the means."""
+    fitted = Standardisation(np.float32([[[1, 3]]]), np.float32([[[1, 2]]]))
+
+    pooled = fitted.pooled()
+
+    assert pooled.mean.tolist() == [[[2.0]]]
+    np.testing.assert_allclose(pooled.std, [[[np.sqrt(3.5)]]], rtol=1e-7)
+    np.testing.assert_array_equal(pooled.pooled().std, pooled.std)

@@ -109,6 +109,16 @@ class Standardisation:
         z: Float[np.ndarray, "y x"] = ((residuals - self.mean) / self.std).mean(0)
         return z
 
+    def pooled(self) -> "Standardisation":
+        """Return the statistics ``(s, 1, 1)`` of a place that nothing is known of.
+
+        The mean of the means; the mean variance and, as the place is unknown, the variance of the means as well.
+        """
+        mean = self.mean.mean((1, 2), keepdims=True, dtype=np.float64)
+        variance = (self.std.astype(np.float64) ** 2).mean((1, 2), keepdims=True)
+        std = np.sqrt(variance + self.mean.var((1, 2), keepdims=True, dtype=np.float64))
+        return Standardisation(mean.astype(np.float32), std.astype(np.float32))
+
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return mean and std, for the detector file."""
         return {"mean": self.mean, "std": self.std}

@@ -10,10 +10,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from napari_anomaly.core.methods.fitted import Images, Pair
+from napari_anomaly.core.methods.fitted import Images, Pair, Reach
 from napari_anomaly.core.methods.recipes import Autoencoder
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
+from napari_anomaly.core.nn.reach import radius
 from napari_anomaly.core.nn.train import train
 from napari_anomaly.core.types import Progress
 
@@ -50,6 +51,12 @@ class FittedAutoencoder:
     def image_score(self, pooled: float, latent: float | None) -> float:
         """Return the pooled map alone."""
         return pooled
+
+    def reach(self) -> tuple[Reach, ...] | None:
+        """What the convolutions see; None with a dense latent, which is of the whole image."""
+        network: Network = nnx.merge(self.graph, self.weights)
+        levels = len(network.encoder.convolutions)
+        return (Reach(1, radius(levels), 2**levels),) if network.encoder.dense is None else None
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return the weights by name, and the grid."""

@@ -18,6 +18,24 @@ class Pair(NamedTuple):
     reconstruction: Images
 
 
+class Reach(NamedTuple):
+    """How far around a pixel a method looks to reconstruct it, at one of its scales.
+
+    Attributes
+    ----------
+    scale : int
+        The image is shrunk by this factor.
+    radius : int
+        Pixels of that scale.
+    step : int
+        Pixels of the image: moved by a multiple of it, the image is reconstructed alike.
+    """
+
+    scale: int
+    radius: int
+    step: int
+
+
 @runtime_checkable
 class Fitted(Protocol):
     """A fitted method: a JAX pytree, so that scoring compiles once for all detectors of one shape."""
@@ -30,6 +48,9 @@ class Fitted(Protocol):
 
     def image_score(self, pooled: float, latent: float | None) -> float:
         """Return an image's score from its pooled map and its latent score."""
+
+    def reach(self) -> tuple[Reach, ...] | None:
+        """Say how far around a pixel each of the pairs looks; None if at the whole image."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return all that was learned, by name, for the detector file."""

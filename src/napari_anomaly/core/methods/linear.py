@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from scipy.signal import correlate
 
 from napari_anomaly.core.errors import TrainingError
-from napari_anomaly.core.methods.fitted import Images, Pair, expect
+from napari_anomaly.core.methods.fitted import Images, Pair, Reach, expect
 from napari_anomaly.core.methods.recipes import Linear
 from napari_anomaly.core.types import Progress
 
@@ -53,6 +53,10 @@ class PatchPCA:
         """Return the pooled map alone."""
         return pooled
 
+    def reach(self) -> tuple[Reach, ...]:
+        """A patch on every side, at each scale."""
+        return tuple(Reach(scale, self.patch - 1, scale) for scale in self.scales)
+
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return filters and offsets by scale."""
         named = {
@@ -82,6 +86,9 @@ class ImagePCA:
     def image_score(self, pooled: float, latent: float | None) -> float:
         """Return the pooled map alone."""
         return pooled
+
+    def reach(self) -> None:
+        """Return None: the components are as large as the image."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return mean and components."""

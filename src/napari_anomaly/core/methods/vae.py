@@ -88,6 +88,9 @@ class FittedVAE:
             return pooled
         return latent if self.score == "kl" else pooled + latent
 
+    def reach(self) -> None:
+        """Return None: the latent is of the whole image."""
+
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return the weights by name, the grid, and the KL term's moments."""
         return to_arrays(self.weights, self.grid) | {"kl": np.asarray(self.kl)}
