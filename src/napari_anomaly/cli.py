@@ -10,24 +10,21 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 
 from napari_anomaly.core.errors import AnomalyError, DataWarning
+from napari_anomaly.options import USUAL, Device, Fitting, UsageError
 
 if TYPE_CHECKING:
     from napari_anomaly.core.demo import Shown
     from napari_anomaly.core.detector import Detector
-    from napari_anomaly.core.methods.recipes import Recipe
     from napari_anomaly.core.report import Report
-
-Device = Literal["auto", "cpu", "gpu"]
 
 app = App(
     name="napari-anomaly",
@@ -36,10 +33,6 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-
-
-class UsageError(AnomalyError, ValueError):
-    """A command that cannot be carried out as it was typed."""
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
@@ -65,79 +58,6 @@ def main(tokens: Sequence[str] | None = None) -> int:
         _tell("Stopped.")
         return 130
     return int(code or 0)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Fitting:
-    """How a detector is fitted.
-
-    Attributes
-    ----------
-    method
-        A name that `napari-anomaly methods` lists (default: linear).
-    seed
-        Decides the split into train and calibration, and everything random in training (default: 0).
-    budget
-        Seconds after which training stops early.
-    false_alarm
-        Wanted share of good images that fail; default: 0.01, or the smallest the held-out images support.
-    calibration
-        Share of the good images held out for thresholds (default: 0.25).
-    group
-        Regular expression; images whose names share its first group stay on one side of the split.
-    data_range
-        Intensities that mean black and white; default: the range of the pixels' type, 0 to 1 for floats.
-    knobs
-        `knob=value`, may be given several times; `napari-anomaly methods` lists the knobs.
-    """
-
-    method: str | None = None
-    seed: int | None = None
-    budget: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
-    false_alarm: float | None = None
-    calibration: float | None = None
-    group: str | None = None
-    data_range: tuple[float, float] | None = None
-    knobs: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What was given for the arguments of ``fit_steps``."""
-        names = ("seed", "budget", "false_alarm", "calibration", "group")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-    @property
-    def recipe(self) -> "Recipe":
-        """The method's recipe with the knobs set."""
-        from napari_anomaly.core.methods.recipes import changed, recipe_of
-
-        knobs = knobs_from(self.knobs)
-        if self.data_range is not None:
-            knobs["data_range"] = self.data_range
-        return changed(recipe_of(self.method or "linear"), knobs)
-
-
-def knobs_from(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``knob=value`` texts; a value that is JSON (``[8, 16]``, ``null``) is read as such.
-
-    Raises
-    ------
-    UsageError
-        For a text without ``=``, or a knob given twice.
-    """
-    knobs: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"found --set {text}; expected knob=value, for example --set patch=8")
-        if name in knobs:
-            raise UsageError(f"found --set {name}=... twice; expected once")
-        try:
-            knobs[name] = json.loads(value)
-        except json.JSONDecodeError:
-            knobs[name] = value
-    return knobs
 
 
 @app.command
@@ -173,7 +93,7 @@ def fit(
     folder: Path,
     *,
     out: Path,
-    fitting: Fitting = Fitting(),
+    fitting: Fitting = USUAL,
     device: Device = "auto",
     resume: bool = False,
 ) -> int:
@@ -249,7 +169,7 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
 def evaluate(
     folder: Path,
     *,
-    fitting: Fitting = Fitting(),
+    fitting: Fitting = USUAL,
     detector: Path | None = None,
     device: Device = "auto",
     to_json: Annotated[Path | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
@@ -270,7 +190,7 @@ def evaluate(
     out
         Folder for tables and figures.
     """
-    if detector is not None and fitting != Fitting():
+    if detector is not None and fitting != USUAL:
         raise UsageError("found --detector and options for fitting; expected one of them")
     for target in (to_json, out and out / "report.json"):
         if target is not None and target != Path("-"):

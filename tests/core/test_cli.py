@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_anomaly import cli
-from napari_anomaly.cli import knobs_from, main
+from napari_anomaly.cli import main
 from napari_anomaly.core import demo
 from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.detector import load
 from napari_anomaly.core.errors import CheckpointError
 from napari_anomaly.core.fitting import fit_steps
 from napari_anomaly.core.methods.recipes import RECIPES, changed, knobs_of
+from napari_anomaly.options import UsageError, knobs_from
 
 COMMAND = [sys.executable, "-m", "napari_anomaly"]
 LINEAR = ["--set", "size=[32,32]", "--set", "scales=[1]", "--set", "patch=4"]
@@ -158,7 +158,7 @@ def test_values_of_knobs_are_read_as_json_where_they_are():
         "h": "",
     }
     assert knobs_from(typed) == read
-    with pytest.raises(cli.UsageError, match=r"found --set a=\.\.\. twice; expected once"):
+    with pytest.raises(UsageError, match=r"found --set a=\.\.\. twice; expected once"):
         knobs_from(["a=1", "a=2"])
 
 
