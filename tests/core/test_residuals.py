@@ -1,5 +1,6 @@
 """Residuals against scikit-image 0.25+, SciPy, and laws."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -132,3 +133,17 @@ def test_a_coarse_map_is_stretched_about_pixel_centres():
     # centres of coarse pixels lie at .5, 2.5, 4.5, 6.5 of the fine grid
     np.testing.assert_allclose(fine[0, 2], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3], atol=1e-6)
     np.testing.assert_array_equal(stretch(coarse, (3, 4)), coarse)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine"), [((64, 48), (128, 96)), ((5, 7), (18, 25)), ((9, 9), (9, 9))]
+)
+def test_stretching_and_smoothing_at_once_is_one_after_the_other(coarse, fine):
+    maps = np.random.default_rng(0).random((2, *coarse), np.float32)
+
+    at_once = stretch(jnp.asarray(maps), fine, smooth=2.0)
+
+    bilinear = jax.image.resize(maps, (2, *fine), "linear")
+    np.testing.assert_allclose(
+        at_once, gaussian_filter(np.float64(bilinear), (0, 2.0, 2.0), mode="reflect"), atol=1e-5
+    )

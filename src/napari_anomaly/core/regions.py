@@ -43,20 +43,35 @@ def regions(
     regions : tuple of Region
         Ordered by label. Filled holes count towards area, centroid and mean.
     """
+    if min_area < 1:
+        raise ValueError(f"Found min_area={min_area}; a region has at least 1 pixel.")
     if np.isnan(anomaly_map).any():
         raise ValueError("The anomaly map holds NaN; no threshold can cut it.")
     # float64, or NumPy would round the threshold to the map's float32 and `>` would not be strict.
     mask = anomaly_map > np.float64(threshold)
-    mask = _without_small(mask, min_area)
-    if fill:
-        mask = _filled(mask)
-    labels, _ = label(mask, structure=_EIGHT, output=np.int32)
+    labels = np.zeros(mask.shape, np.int32)
+    if mask.any():
+        window = _window(mask)
+        labels[window] = _labelled(mask[window], min_area, fill)
     return labels, _measure(labels, anomaly_map, p_value)
 
 
+def _window(mask: Bool[np.ndarray, "y x"]) -> tuple[slice, slice]:
+    """Smallest rectangle that holds all of a mask: labelling costs by the pixel."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _labelled(mask: Bool[np.ndarray, "y x"], min_area: int, fill: bool) -> Labels:
+    mask = _without_small(mask, min_area)
+    if fill:
+        mask = _filled(mask)
+    labels: Labels
+    labels, _ = label(mask, structure=_EIGHT, output=np.int32)
+    return labels
+
+
 def _without_small(mask: Bool[np.ndarray, "y x"], min_area: int) -> Bool[np.ndarray, "y x"]:
-    if min_area < 1:
-        raise ValueError(f"Found min_area={min_area}; a region has at least 1 pixel.")
     labels, _ = label(mask, structure=_EIGHT)
     keep = np.bincount(labels.ravel()) >= min_area
     keep[0] = False

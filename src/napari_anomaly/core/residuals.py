@@ -1,8 +1,8 @@
 """Image and reconstruction in, residual map out. Both lie in [0, 1], so that numbers mean the same for every method."""
 
+from functools import partial
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -96,9 +96,21 @@ def residual_map(
     return _KINDS[kind](image, reconstruction).mean(-1)
 
 
-def stretch(maps: Maps, shape: tuple[int, int]) -> Float[Array, "n v u"]:
-    """Bring maps of a coarser scale onto a grid, bilinearly, pixel centres aligned."""
-    if maps.shape[1:] == shape:
+def stretch(maps: Maps, shape: tuple[int, int], *, smooth: float = 0.0) -> Float[Array, "n v u"]:
+    """Bring maps of a coarser scale onto a grid, bilinearly, pixel centres aligned, and :func:`blur` them there.
+
+    Both at once, as two matrix products: the coarser the maps, the smaller the matrices.
+    """
+    if smooth == 0 and maps.shape[1:] == shape:
         return maps
-    finer: Array = jax.image.resize(maps, (len(maps), *shape), "linear")
-    return finer
+    rows, columns = map(partial(_stretched, smooth=smooth), maps.shape[1:], shape)
+    along_y = jnp.einsum("vy,nyx->nvx", rows, maps, precision="highest")
+    return jnp.einsum("ux,nvx->nvu", columns, along_y, precision="highest")
+
+
+def _stretched(coarse: int, fine: int, *, smooth: float) -> np.ndarray:
+    """Matrix ``(fine, coarse)`` that interpolates a line of pixels, then smooths it."""
+    centres = (np.arange(fine) + 0.5) * coarse / fine - 0.5
+    columns = [np.interp(centres, np.arange(coarse), unit) for unit in np.eye(coarse)]
+    matrix = np.stack(columns, axis=1).astype(np.float32)
+    return matrix if smooth == 0 else _gaussian(fine, smooth, None) @ matrix

@@ -1,4 +1,4 @@
-"""What a fitted method shows of one image, compiled once for every shape, before anything is standardised."""
+"""What a fitted method shows of one image: one compiled function for every shape, not for every image or detector."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import Recipe, Residual
 from napari_anomaly.core.preprocess import Pixels, Undo
-from napari_anomaly.core.residuals import blur, residual_map, stretch
-from napari_anomaly.core.standardise import Residuals
+from napari_anomaly.core.residuals import residual_map, stretch
+from napari_anomaly.core.standardise import Residuals, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image
 
 
@@ -39,15 +39,57 @@ def look(recipe: Recipe, fitted: Fitted, image: Image) -> Look:
     mean, std = recipe.preprocess.normalise.moments()
     residuals, reconstruction, latent = _evidence(fitted, pixels[None], mean, std, recipe.residual)
     return Look(
-        np.asarray(residuals[0]),
-        np.asarray(reconstruction[0]),
-        None if latent is None else float(latent[0]),
+        np.asarray(residuals)[0],
+        np.asarray(reconstruction)[0],
+        None if latent is None else float(np.asarray(latent)[0]),
         undo,
     )
 
 
-@partial(jax.jit, static_argnames="residual")
-def _evidence(
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["fitted", "moments", "standards"],
+    meta_fields=["residual"],
+)
+@dataclass(frozen=True)
+class Scorer:
+    """All that scoring an image needs, on the device: method, intensities' mean and std, those of the residuals."""
+
+    fitted: Any
+    moments: tuple[Array, Array]
+    standards: tuple[Array, Array]
+    residual: Residual
+
+    @classmethod
+    def of(cls, recipe: Recipe, fitted: Fitted, standardisation: Standardisation) -> "Scorer":
+        """Bring to the device what stays the same from image to image."""
+        moments, standards = jax.device_put(
+            (recipe.preprocess.normalise.moments(), (standardisation.mean, standardisation.std))
+        )
+        return cls(fitted, moments, standards, recipe.residual)
+
+    def __call__(self, pixels: Pixels) -> tuple[AnomalyMap, Pixels, float | None]:
+        """Return map, finest reconstruction and latent score of one preprocessed image ``(y, x, c)``, on its grid."""
+        standardised, reconstruction, latent = _scored(self, pixels[None])
+        return (
+            np.array(standardised),  # a copy, which may be written to
+            np.asarray(reconstruction)[0],
+            None if latent is None else float(np.asarray(latent)[0]),
+        )
+
+
+@jax.jit
+def _scored(
+    scorer: Scorer, images: Float[Array, "1 y x c"]
+) -> tuple[Float[Array, "y x"], Float[Array, "1 y x c"], Float[Array, " 1"] | None]:
+    residuals, reconstruction, latent = _shown(
+        scorer.fitted, images, *scorer.moments, scorer.residual
+    )
+    mean, std = scorer.standards
+    return ((residuals[0] - mean) / std).mean(0), reconstruction, latent
+
+
+def _shown(
     fitted: Any, images: Float[Array, "n y x c"], mean: Array, std: Array, residual: Residual
 ) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], Float[Array, " n"] | None]:
     """Residual maps, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
@@ -61,10 +103,12 @@ def _evidence(
             kind=residual.kind,
             colour=residual.colour,
         )
-        maps.append(stretch(one, (images.shape[1], images.shape[2])))
-    smooth = blur(jnp.stack(maps, axis=-1), residual.smooth)
+        maps.append(stretch(one, (images.shape[1], images.shape[2]), smooth=residual.smooth))
     finest = pairs[0].reconstruction * std + mean
-    return smooth.transpose(0, 3, 1, 2), finest, fitted.latent_score(normal)
+    return jnp.stack(maps, axis=1), finest, fitted.latent_score(normal)
+
+
+_evidence = jax.jit(_shown, static_argnames="residual")
 
 
 def pooled(anomaly_map: AnomalyMap, kind: Literal["max", "top", "mean"]) -> float:
