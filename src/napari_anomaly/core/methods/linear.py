@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 from scipy.signal import correlate
 
@@ -204,12 +203,16 @@ def _reconstruction_filter(
 
 
 def _filtered(images: Images, kernel: Array, offset: Array, patch: int) -> Images:
+    """Apply a scale's filter by Fourier transforms: XLA's CPU convolution of few channels takes 10 times longer."""
     reach = patch - 1
+    height, width = images.shape[1:3]
     padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
-    result = lax.conv_general_dilated(
-        padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    return result + offset
+    whole = tuple(-(-side // 16) * 16 for side in padded.shape[1:3])  # no large prime factors
+    wave = jnp.fft.rfft2(padded.transpose(0, 3, 1, 2), whole)  # (n, c, y, x)
+    response = jnp.fft.rfft2(kernel[::-1, ::-1].transpose(2, 3, 0, 1), whole)  # (c, d, y, x)
+    product = sum(wave[:, c, None] * response[c] for c in range(len(response)))  # (n, d, y, x)
+    result = jnp.fft.irfft2(product, whole)[..., 2 * reach :, 2 * reach :][..., :height, :width]
+    return result.transpose(0, 2, 3, 1) + offset
 
 
 def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
