@@ -5,6 +5,9 @@ import sys
 
 from jaxtyping import install_import_hook
 
+# What tests compile is not kept where a developer's own work is; those of the cache give themselves a folder.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
 # Before any test imports the package: axis names and dtypes in signatures become checks. An int may pass for a float.
 # Not in widgets: Qt asks a slot how many arguments it takes, and a checked function hides that.
 _CHECKED = ["core", "ui.layers", "ui.readers", "ui.samples", "ui.writers"]
