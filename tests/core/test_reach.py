@@ -56,7 +56,10 @@ def test_patches_reach_a_patch_less_one_pixel_at_each_scale():
     fitted = PatchPCA((kernel, kernel), (offset, offset), (1, 4), 4)
     image = jnp.zeros((1, 64, 64, 1)).at[0, 32, 32].set(1)
 
-    seen = [np.flatnonzero(pair.reconstruction[0, ..., 0].any(0)) for pair in fitted.pairs(image)]
+    seen = [  # Fourier transforms leave rounding everywhere
+        np.flatnonzero((np.abs(pair.reconstruction[0, ..., 0]) > 1e-3).any(0))
+        for pair in fitted.pairs(image)
+    ]
 
     assert fitted.reach() == (Reach(1, 3, 1), Reach(4, 3, 4))
     assert [(one[0], one[-1]) for one in seen] == [(29, 35), (8 - 3, 8 + 3)]
