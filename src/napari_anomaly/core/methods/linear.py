@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.signal import correlate
 
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods.fitted import Images, Pair, Reach, expect
@@ -188,6 +187,8 @@ def _reconstruction_filter(
     mean: np.ndarray, covariance: np.ndarray, knobs: Linear
 ) -> tuple[np.ndarray, np.ndarray]:
     """Filter ``(2p-1, 2p-1, c, c)`` and offset ``(c,)`` equal to encode, decode and average the overlapping patches."""
+    from scipy.signal import correlate  # half a second, which inspecting need not wait for
+
     _, vectors = np.linalg.eigh(covariance)
     components = vectors[:, ::-1][:, : knobs.components].T
     side, channels = knobs.patch, len(mean) // knobs.patch**2
