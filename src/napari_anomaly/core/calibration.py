@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import beta
 
 from napari_anomaly.core.errors import CalibrationError
 from napari_anomaly.core.types import Verdict
@@ -122,7 +121,9 @@ class Calibration:
         if not 0 < confidence < 1:
             raise CalibrationError(f"Found confidence {confidence:g}; expected one in (0, 1).")
         k = _rank(self.false_alarm, self.n)
-        return float(beta.ppf(confidence, k, self.n - k + 1))
+        from scipy.special import betaincinv
+
+        return float(betaincinv(k, self.n - k + 1, confidence))
 
 
 def smallest_rate(n: int) -> float:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy.ndimage import label
 
 from napari_anomaly.core.types import AnomalyMap, Region
 
 Labels = Int[np.ndarray, "y x"]
 
 _EIGHT = np.ones((3, 3), dtype=bool)
+_FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 
 
 def regions(
@@ -66,13 +66,19 @@ def _labelled(mask: Bool[np.ndarray, "y x"], min_area: int, fill: bool) -> Label
     mask = _without_small(mask, min_area)
     if fill:
         mask = _filled(mask)
+    return _connected(mask, _EIGHT)
+
+
+def _connected(mask: Bool[np.ndarray, "y x"], neighbours: Bool[np.ndarray, "3 3"]) -> Labels:
+    from scipy.ndimage import label  # a quarter of a second, which a normal image need not wait for
+
     labels: Labels
-    labels, _ = label(mask, structure=_EIGHT, output=np.int32)
+    labels, _ = label(mask, neighbours, output=np.int32)
     return labels
 
 
 def _without_small(mask: Bool[np.ndarray, "y x"], min_area: int) -> Bool[np.ndarray, "y x"]:
-    labels, _ = label(mask, structure=_EIGHT)
+    labels = _connected(mask, _EIGHT)
     keep = np.bincount(labels.ravel()) >= min_area
     keep[0] = False
     kept: Bool[np.ndarray, "y x"] = keep[labels]
@@ -81,8 +87,8 @@ def _without_small(mask: Bool[np.ndarray, "y x"], min_area: int) -> Bool[np.ndar
 
 def _filled(mask: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
     """Add the holes: background that no 4-connected path (the dual of 8) leads out of."""
-    background, n = label(~mask)
-    open_ = np.zeros(n + 1, dtype=bool)
+    background = _connected(~mask, _FOUR)
+    open_ = np.zeros(background.max() + 1, dtype=bool)
     for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
         open_[edge] = True
     open_[0] = False  # label 0 is the mask itself

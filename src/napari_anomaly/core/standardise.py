@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
 
 from napari_anomaly.core.errors import CheckpointError
 
@@ -67,6 +66,8 @@ class Standardisation:
             return cls(np.zeros((scales, 1, 1), np.float32), np.ones((scales, 1, 1), np.float32))
         mean, second = moments.first / moments.count, moments.second / moments.count
         if kind == "place":
+            from scipy.ndimage import gaussian_filter
+
             mean, second = (gaussian_filter(one, (0, _SMOOTH, _SMOOTH)) for one in (mean, second))
             # differences between places are no variance: a constant edge must not hide what varies little
             variance = np.maximum(second - mean**2, 0)
