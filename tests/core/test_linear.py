@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods import linear
 from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
 
 SMALL = Linear(patch=4, scales=(1,), components=3)
@@ -25,7 +26,7 @@ def run(steps):
 
 
 def fit(knobs, images):
-    return run(linear.fit_steps(knobs, images, seed=0, budget=None))
+    return run(linear.fit_steps(knobs, Stack.of(images), seed=0, budget=None))
 
 
 def textures(n=4, height=32, width=40, channels=1, seed=0):
@@ -88,10 +89,12 @@ def test_one_filter_is_as_good_as_all_patches(channels, scale, monkeypatch):
     )
 
 
-def test_moments_are_those_of_all_patches():
-    train = textures(20, 24, 24)  # more than are held at once
+def test_moments_are_those_of_all_patches(monkeypatch):
+    monkeypatch.setattr(linear, "_PIXELS", 24 * 24 * 3)  # three images at once, two in the end
+    train = textures(20, 24, 24)
 
-    mean, covariance = run(linear._patch_moments(Linear(patch=3, scales=(4,)), train, 4))
+    knobs = Linear(patch=3, scales=(4,))
+    ((mean, covariance),) = run(linear._patch_moments(knobs, Stack.of(train)))
 
     small = train.reshape(20, 6, 4, 6, 4, 1).mean((2, 4))
     flat = np.concatenate([patches_of(one, 3) for one in small]).reshape(-1, 9)
@@ -185,25 +188,25 @@ def test_the_seed_and_the_clock_change_nothing(support):
     train = textures()
 
     one = fit(knobs, train).arrays()
-    other = run(linear.fit_steps(knobs, train, seed=7, budget=0.0)).arrays()
+    other = run(linear.fit_steps(knobs, Stack.of(train), seed=7, budget=0.0)).arrays()
 
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_progress_counts_up_to_its_total():
+def test_progress_counts_up_to_its_total(monkeypatch):
+    monkeypatch.setattr(linear, "_PIXELS", 32 * 40 * 16)
     knobs = Linear(patch=4, scales=(1, 2))
 
-    seen = list(linear.fit_steps(knobs, textures(20), seed=0, budget=None))
+    seen = list(linear.fit_steps(knobs, Stack.of(textures(20)), seed=0, budget=None))
 
-    assert seen == [
-        Progress("training", k, 4) for k in (1, 2, 3, 4)
-    ]  # 2 chunks of images x 2 scales
+    # 16 images and 4, each for both scales at once
+    assert seen == [Progress("training", 1, 2), Progress("training", 2, 2)]
 
 
 def test_images_smaller_than_a_patch_are_told_before_any_work():
-    steps = linear.fit_steps(Linear(scales=(1, 8)), textures(), seed=0, budget=None)
+    steps = linear.fit_steps(Linear(scales=(1, 8)), Stack.of(textures()), seed=0, budget=None)
 
     with pytest.raises(TrainingError, match=r"32 x 40 pixels.*8 times smaller.*one patch of 8"):
         next(steps)
@@ -220,4 +223,4 @@ def test_components_that_would_reconstruct_everything_are_refused():
     with pytest.raises(
         TrainingError, match="16 components for patches of 16 values; expected fewer"
     ):
-        run(linear.fit_steps(knobs, np.zeros((3, 16, 16, 1), np.float32), seed=0, budget=None))
+        fit(knobs, np.zeros((3, 16, 16, 1), np.float32))

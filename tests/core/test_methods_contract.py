@@ -10,7 +10,8 @@ from flax import nnx
 from napari_anomaly.core.detector import Detector, load
 from napari_anomaly.core.fitting import fit_steps
 from napari_anomaly.core.methods.recipes import RECIPES, VAE, changed
-from napari_anomaly.core.preprocess import Colour, Equalise, Normalise, Resize
+from napari_anomaly.core.normalise import Normalise
+from napari_anomaly.core.preprocess import Colour, Equalise, Resize
 from napari_anomaly.core.types import Inspection
 
 COLOUR = {"linear-image", "autoencoder", "autoencoder-mvtec"}

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from napari_anomaly.core.errors import ImageError, RecipeError
 from napari_anomaly.core.fitting import fit
 from napari_anomaly.core.methods.recipes import Linear, Recipe, from_plain, to_plain
+from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import (
     ChannelOrder,
     Colour,
     Crop,
     Equalise,
     FalseColour,
-    Normalise,
     Preprocessing,
     Resize,
     to_unit,
@@ -422,9 +422,9 @@ def test_an_unusable_image_is_passed_over_when_settling():
 
 def test_images_of_several_shapes_need_a_step():
     with pytest.raises(RecipeError, match=r"2 shapes.*\(8, 8, 1\) and \(8, 9, 1\).*Add a Resize"):
-        Preprocessing().stacked([noise(8, 8, 1), noise(8, 9, 1)])
+        Preprocessing().common_grid({(8, 9, 1), (8, 8, 1)})
     with pytest.raises(RecipeError, match=r"found images of 4 x 9 pixels.*sides of 8 to 8192"):
-        Preprocessing().stacked([noise(4, 9, 1)])
+        Preprocessing().common_grid({(4, 9, 1)})
 
 
 # -- knobs ----------------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 """Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from napari_anomaly.core import checkpoint
-from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
+from napari_anomaly.core.calibrating import calibrating, on_own_grid, score_of, wanted_rate
+from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.data.normals import Data, source
 from napari_anomaly.core.errors import (
     AnomalyError,
@@ -24,14 +25,12 @@ from napari_anomaly.core.methods.recipes import (
     from_plain,
     to_plain,
 )
-from napari_anomaly.core.preprocess import Undo
-from napari_anomaly.core.progress import finished
+from napari_anomaly.core.nn.compiling import cache
 from napari_anomaly.core.regions import regions
-from napari_anomaly.core.scoring import Look, look, pooled
-from napari_anomaly.core.standardise import Moments, Standardisation
-from napari_anomaly.core.types import AnomalyMap, Image, Inspection, Progress, Sample
-
-_USUAL_RATE = 0.01
+from napari_anomaly.core.scoring import Scorer
+from napari_anomaly.core.standardise import Standardisation
+from napari_anomaly.core.threads import first_alone, in_order
+from napari_anomaly.core.types import Image, Inspection
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,17 @@ class Detector:
         ImageError
             If the image cannot be used; the message says what was found and expected.
         """
-        shown = look(self.recipe, self.fitted, image)
-        anomaly_map = _on_own_grid(self.standardisation.apply(shown.residuals), shown.undo)
-        score = _score(self.recipe, self.fitted, anomaly_map, shown.latent)
+        pixels, undo = self.recipe.preprocess.apply(image)
+        standardised, reconstruction, latent = self._scorer(pixels)
+        anomaly_map = on_own_grid(standardised, undo)
+        score = score_of(self.recipe, self.fitted, anomaly_map, latent)
         labels, found = regions(
             anomaly_map,
             self.calibration.map_threshold,
             self.calibration.map_p_value,
             min_area=self.recipe.min_area,
         )
-        reconstruction = np.clip(shown.undo(shown.reconstruction), 0, 1)
+        reconstruction = np.clip(undo(reconstruction), 0, 1)
         return Inspection(
             reconstruction=reconstruction[..., 0]
             if reconstruction.shape[2] == 1
@@ -109,6 +109,28 @@ class Detector:
             labels=labels,
             regions=found,
         )
+
+    def inspect_all(self, images: Iterable[Image]) -> Generator[Inspection, None, None]:
+        """Inspect images in threads: in order, bit for bit as :meth:`inspect` each, few held in memory at once.
+
+        Raises
+        ------
+        ImageError
+            Where the result of an image that cannot be used would come; names its number, from 0.
+        """
+
+        def one(numbered: tuple[int, Image]) -> Inspection:
+            number, image = numbered
+            try:
+                return self.inspect(image)
+            except ImageError as error:
+                raise ImageError(f"image {number}: {error}") from error
+
+        return in_order(first_alone(one), enumerate(images))
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer.of(self.recipe, self.fitted, self.standardisation)
 
     def calibrate(
         self,
@@ -141,13 +163,21 @@ class Detector:
         samples, read = source(normals)
         if not samples:
             raise CalibrationError("found no normal images; expected at least 1 to calibrate with")
-        looks = [
-            named(sample, lambda image=image: look(self.recipe, self.fitted, image))
-            for sample, image in read(samples)
-        ]
-        provenance = replace(self.provenance, n_calibration=len(looks))
-        return finished(
-            calibrating(self.recipe, self.fitted, looks, false_alarm, review, provenance)
+        from napari_anomaly.core.progress import (
+            finished,
+        )  # brings a library for progress bars along
+
+        standardisation, calibration = finished(
+            calibrating(
+                self.recipe, self.fitted, samples, read, false_alarm=false_alarm, review=review
+            )
+        )
+        provenance = replace(self.provenance, n_calibration=calibration.n)
+        return replace(
+            self,
+            standardisation=standardisation,
+            calibration=calibration,
+            provenance=provenance,
         )
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -178,6 +208,7 @@ def load(path: str | PathLike[str]) -> Detector:
         If the file is missing, damaged, of another version, or its arrays do not fit its recipe.
     """
     path = Path(path)
+    cache()
     header, arrays = checkpoint.read(path, "detector")
     groups: dict[str, dict[str, np.ndarray]] = {
         "method": {},
@@ -207,70 +238,3 @@ def load(path: str | PathLike[str]) -> Detector:
         raise CheckpointError(
             f"{path}: the detector cannot be rebuilt: {error!s}. Copy the file again or fit anew."
         ) from error
-
-
-def wanted_rate(wanted: float | None, n: int) -> float:
-    """The wanted rate, checked against n normals; or the usual one, as far as n supports it."""
-    if wanted is None:
-        return max(_USUAL_RATE, smallest_rate(n))
-    if not 0 < wanted < 1:
-        raise CalibrationError(
-            f"found the false-alarm rate {wanted}; expected a share between 0 and 1"
-        )
-    if wanted < smallest_rate(n):
-        raise CalibrationError(
-            f"found {n} held-out normal images; a false-alarm rate of {wanted:g} needs "
-            f"{normals_needed(wanted)}. Give more normal images, hold out a larger share, or accept "
-            f"{smallest_rate(n):.3g}."
-        )
-    return wanted
-
-
-def named(sample: Sample, work: Any) -> Any:
-    """Do the work; an image's error tells the image's name."""
-    try:
-        return work()
-    except ImageError as error:
-        raise ImageError(f"{sample.name}: {error}") from error
-
-
-def _on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
-    return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
-
-
-def _score(recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: float | None) -> float:
-    return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
-
-
-def calibrating(
-    recipe: Recipe,
-    fitted: Fitted,
-    looks: Sequence[Look],
-    false_alarm: float | None,
-    review: float | None,
-    provenance: Provenance,
-) -> Generator[Progress, None, Detector]:
-    """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be.
-
-    A single normal has no others: then nothing is standardised.
-    """
-    kind = recipe.standardise if len(looks) > 1 else "none"
-    moments = Moments.none(looks[0].residuals.shape)
-    for one in looks:
-        moments = moments.add(one.residuals)
-    scores, peaks = [], []
-    for one in looks:
-        others = Standardisation.of(moments.without(one.residuals), kind)
-        anomaly_map = _on_own_grid(others.apply(one.residuals), one.undo)
-        scores.append(_score(recipe, fitted, anomaly_map, one.latent))
-        peaks.append(float(anomaly_map.max()))
-        yield Progress("calibrating", len(looks) + len(peaks), 2 * len(looks))
-    return Detector(
-        recipe,
-        fitted,
-        Standardisation.of(moments, kind),
-        Calibration(
-            np.array(scores), np.array(peaks), wanted_rate(false_alarm, len(looks)), review
-        ),
-        provenance,
-    )

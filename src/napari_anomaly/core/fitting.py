@@ -4,8 +4,8 @@ import hashlib
 import json
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import replace
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from napari_anomaly.core.calibrating import calibrating, named, wanted_rate
 from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.data.normals import Data, Reader, name_of, source
 from napari_anomaly.core.data.split import split
-from napari_anomaly.core.detector import Detector, Provenance, calibrating, named, wanted_rate
+from napari_anomaly.core.detector import Detector, Provenance
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods.recipes import (
     VAE,
@@ -27,10 +28,11 @@ from napari_anomaly.core.methods.recipes import (
     to_plain,
 )
 from napari_anomaly.core.nn.devices import device_kind
-from napari_anomaly.core.preprocess import Pixels
+from napari_anomaly.core.normalise import Intensities
+from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
 from napari_anomaly.core.progress import watched
-from napari_anomaly.core.scoring import Look, look
-from napari_anomaly.core.types import Progress, Sample
+from napari_anomaly.core.stack import Stack, cache_bound
+from napari_anomaly.core.types import Image, Progress, Sample
 
 _LOOKS = 16  # images looked at to settle colour and grid
 
@@ -104,63 +106,101 @@ def fit_steps(
     samples, read = source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     wanted_rate(false_alarm, len(parts.calibration))
-    recipe, images, names = yield from _read_training(recipe, parts.train, read)
-    keeper = None if state_file is None else _keeper(Path(state_file), recipe, seed, images)
+    recipe, images, seen, fingerprint = yield from _read_training(recipe, parts.train, read)
+    keeper = None if state_file is None else _keeper(Path(state_file), recipe, seed, fingerprint)
     try:
         fitted = yield from recipe.method.implementation().fit_steps(
-            recipe.method, images, seed=seed, budget=budget, keeper=keeper
+            recipe.method,
+            images if recipe.method.name == "linear" else images.take(range(len(images))),
+            seed=seed,
+            budget=budget,
+            keeper=keeper,
         )
     except TrainingError as error:
-        where = "" if error.image is None else f" (first in {names[error.image]})"
+        where = "" if error.image is None else f" (first in {seen[error.image].name})"
         raise TrainingError(f"{error}{where}", error.image) from error
-    looks: list[Look] = []
-    for sample, image in read(parts.calibration):
-        looks.append(named(sample, partial(look, recipe, fitted, image)))
-        yield Progress("calibrating", len(looks), 2 * max(len(looks), len(parts.calibration)))
+    n_train = len(images)
+    del images  # the memory is the calibration's now
+    standardisation, calibrated = yield from calibrating(
+        recipe, fitted, parts.calibration, read, false_alarm=false_alarm
+    )
     provenance = Provenance(
         method=name,
         seed=seed,
         version=version("napari-anomaly"),
         device=device_kind(),
-        n_train=len(images),
-        n_calibration=len(looks),
-        fit_seconds=0.0,
+        n_train=n_train,
+        n_calibration=calibrated.n,
+        fit_seconds=time.monotonic() - began,
         data=name_of(data),
     )
-    detector = yield from calibrating(recipe, fitted, looks, false_alarm, None, provenance)
-    provenance = replace(provenance, fit_seconds=time.monotonic() - began)
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
-    return replace(detector, provenance=provenance)
+    return Detector(recipe, fitted, standardisation, calibrated, provenance)
 
 
-def _keeper(path: Path, recipe: Recipe, seed: int, images: np.ndarray) -> StateFile:
-    """State file that belongs to this recipe, seed and images alone."""
-    digest = hashlib.sha256(json.dumps([to_plain(recipe), seed, images.shape]).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    fingerprint = digest.hexdigest()
-    return StateFile(path / f"{fingerprint[:16]}.partial" if path.is_dir() else path, fingerprint)
+@dataclass(frozen=True)
+class _Prepared:
+    """A training image as preprocessing leaves it, and what is noted of it."""
+
+    pixels: Pixels
+    began: tuple[int, int]
+    intensities: Intensities
+    digest: bytes
+
+
+def _prepared(steps: Preprocessing, image: Image) -> _Prepared:
+    pixels, _ = steps.apply(image)
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
+    return _Prepared(pixels, image.shape[:2], Intensities.of(pixels), digest)
 
 
 def _read_training(
     recipe: Recipe, samples: Sequence[Sample], read: Reader
-) -> Generator[Progress, None, tuple[Recipe, np.ndarray, list[str]]]:
-    """The recipe with what preprocessing learned, the normalised images ``(n, y, x, c)`` and their names."""
+) -> Generator[Progress, None, tuple[Recipe, Stack, list[Sample], bytes]]:
+    """One pass: the recipe with what preprocessing learned, the images, what they are called, their fingerprint."""
+    steps = _settled(recipe.preprocess, samples, read)
+    seen: list[Sample] = []
+    held: list[Pixels] = []
+    intensities: list[Intensities] = []
+    shapes: set[Grid] = set()
+    fields: set[tuple[int, int]] = set()
+    digest = hashlib.sha256()
+
+    def prepare(sample: Sample, image: Image) -> _Prepared:
+        return named(sample, lambda: _prepared(steps, image))
+
+    with closing(read(samples, prepare)) as pages:
+        for sample, one in pages:
+            shapes.add(one.pixels.shape)
+            grid = steps.common_grid(shapes)
+            fields.add(one.began)
+            if len(held) == len(seen) and (len(held) + 1) * one.pixels.nbytes <= cache_bound():
+                held.append(one.pixels)
+            seen.append(sample)
+            intensities.append(one.intensities)
+            digest.update(one.digest)
+            yield Progress("reading", len(seen), max(len(seen), len(samples)))  # pages come on top
+    normalise = steps.normalise.learned(intensities)
+    field = fields.pop() if len(fields) == 1 else None
+    learned = replace(steps, normalise=normalise, grid=grid, field=field)
+
+    def again(k: int) -> Pixels:
+        return named(seen[k], lambda: learned.apply(read.again(seen[k]))[0])
+
+    stack = Stack.normalised((len(seen), *grid), held, again, normalise)
+    return replace(recipe, preprocess=learned), stack, seen, digest.digest()
+
+
+def _settled(steps: Preprocessing, samples: Sequence[Sample], read: Reader) -> Preprocessing:
     looked_at = samples[:: max(1, len(samples) // _LOOKS)]
-    steps = recipe.preprocess.settle(image for _, image in read(looked_at))
-    ready: list[Pixels] = []
-    names: list[str] = []
-    sizes: set[tuple[int, ...]] = set()
-    for sample, image in read(samples):
-        sizes.add(image.shape[:2])
-        ready.append(named(sample, lambda image=image: steps.apply(image)[0]))
-        names.append(sample.name)
-        yield Progress("reading", len(ready), max(len(ready), len(samples)))  # pages come on top
-    images = steps.stacked(ready)
-    normalise = steps.normalise.fit(images)
-    mean, std = normalise.moments()
-    images -= mean
-    images /= std
-    field = sizes.pop() if len(sizes) == 1 else None
-    learned = replace(steps, normalise=normalise, grid=images.shape[1:], field=field)
-    return replace(recipe, preprocess=learned), images, names
+    with closing(read(looked_at, lambda _, image: image)) as pages:
+        return steps.settle(image for _, image in pages)
+
+
+def _keeper(path: Path, recipe: Recipe, seed: int, images: bytes) -> StateFile:
+    """State file that belongs to this recipe, seed and images alone."""
+    digest = hashlib.sha256(json.dumps([to_plain(recipe), seed]).encode())
+    digest.update(images)
+    fingerprint = digest.hexdigest()
+    return StateFile(path / f"{fingerprint[:16]}.partial" if path.is_dir() else path, fingerprint)

@@ -4,7 +4,7 @@ A step is a frozen dataclass with ``apply(image) -> (image, undo)``; ``undo`` br
 onto the step's input grid. Intensity steps leave the grid alone, so their ``undo`` is the identity.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,14 +20,15 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.errors import ImageError, RecipeError
+from napari_anomaly.core.normalise import AnySize, Normalise
 from napari_anomaly.core.types import Image
 
 Pixels = Float[np.ndarray, "y x c"]
 Changed = Float[np.ndarray, "v u d"]
 """The same, on another grid or with other channels."""
 
-AnySize = Float[np.ndarray, "_ _ _"]
-"""One of several images whose shapes may differ."""
+Grid = tuple[int, int, Literal[1, 3]]
+"""Shape ``(y, x, c)`` of one preprocessed image."""
 
 Undo = Callable[[Pixels], Changed]
 """Takes any ``(y, x, c)`` float32 map on a step's output grid to its input grid."""
@@ -318,43 +319,6 @@ class Crop:
         return inside
 
 
-@dataclass(frozen=True, config=_STRICT)
-class Normalise:
-    """What the network sees: ``(x - mean) / std``. Always the last step; undone before residuals are taken.
-
-    ``standard`` learns mean and std of each channel from the training images; ``fixed`` uses .5 and .5, which takes
-    [0, 1] to [-1, 1]; ``range`` learns the training images' lowest and highest intensity and takes them to 0 and 1.
-    """
-
-    step: Literal["normalise"] = "normalise"
-    kind: Literal["standard", "fixed", "range"] = Field(
-        default="standard", description="standard, fixed or range"
-    )
-    mean: tuple[float, ...] | None = None
-    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-
-    def fit(self, images: Iterable[Pixels]) -> "Normalise":
-        """Learn mean and std per channel from ``(y, x, c)`` training images in [0, 1]."""
-        if self.kind == "fixed":
-            return replace(self, mean=(0.5,), std=(0.5,))
-        stack = list(images)
-        if self.kind == "range":
-            low = np.min([image.min((0, 1)) for image in stack], axis=0)
-            scale = np.max([image.max((0, 1)) for image in stack], axis=0) - low
-        else:
-            low = np.mean([image.mean((0, 1), dtype=np.float64) for image in stack], axis=0)
-            second = np.mean([((image - low) ** 2).mean((0, 1)) for image in stack], axis=0)
-            scale = np.sqrt(second)
-        scale = np.where(scale > 1e-6, scale, 1.0)  # a constant channel stays finite
-        return replace(self, mean=tuple(map(float, low)), std=tuple(map(float, scale)))
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and std, ``(c,)`` or ``(1,)`` float32; 0 and 1 before anything was learned."""
-        if self.mean is None or self.std is None:
-            return np.zeros(1, np.float32), np.ones(1, np.float32)
-        return np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-
-
 Step = Annotated[
     Colour | FalseColour | ChannelOrder | Equalise | Resize | Crop, Field(discriminator="step")
 ]
@@ -432,18 +396,18 @@ class Preprocessing:
             steps.append(settled)
         return replace(self, steps=tuple(steps))
 
-    def stacked(self, ready: list[Pixels]) -> Float[np.ndarray, "n y x c"]:
-        """Put preprocessed images that ended with one shape into one array."""
-        shapes = sorted({pixels.shape for pixels in ready})
-        if len(shapes) > 1:
+    def common_grid(self, shapes: Collection[tuple[int, int, Literal[1, 3]]]) -> Grid:
+        """Return the shape ``(y, x, c)`` that all preprocessed training images ended with."""
+        found = sorted(set(shapes))
+        if len(found) > 1:
             raise RecipeError(
-                f"found images of {len(shapes)} shapes after preprocessing, {shapes[0]} and {shapes[1]} among them; "
+                f"found images of {len(found)} shapes after preprocessing, {found[0]} and {found[1]} among them; "
                 "expected one. Add a Resize step, and a Colour step where some are grey and some in colour."
             )
-        height, width, _ = shapes[0]
+        height, width, channels = found[0]
         if min(height, width) < _SMALLEST_SIDE or max(height, width) > _LARGEST_SIDE:
             raise RecipeError(
                 f"found images of {height} x {width} pixels after preprocessing; expected sides of {_SMALLEST_SIDE} "
                 f"to {_LARGEST_SIDE}. Add a Resize step, or crop a region of another size."
             )
-        return np.stack(ready)
+        return height, width, channels

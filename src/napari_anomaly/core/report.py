@@ -16,7 +16,8 @@ from jaxtyping import Bool
 
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.data.files import write_atomically
-from napari_anomaly.core.data.folders import Dataset, mask_of, open_folder, read_samples
+from napari_anomaly.core.data.folders import Dataset, mask_of, open_folder
+from napari_anomaly.core.data.reading import read_samples
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.figures import (
     Exhibit,

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from napari_anomaly.core.data.files import write_atomically, write_map, write_mask, write_png
-from napari_anomaly.core.data.folders import open_folder, pages_of
+from napari_anomaly.core.data.folders import open_folder
+from napari_anomaly.core.data.reading import pages_of
 from napari_anomaly.core.detector import Detector
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.figures import overlay, png, scale_figure

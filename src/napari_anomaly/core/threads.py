@@ -4,6 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Event, Lock
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -59,3 +61,17 @@ def in_order(
         finally:
             for one in waiting:
                 one.cancel()
+
+
+def first_alone(work: Callable[[Item], Result]) -> Callable[[Item], Result]:
+    """Return the same work, whose first call ends before any other begins: it compiles what all of them use."""
+    first, done = Lock(), Event()
+
+    def worked(item: Item) -> Result:
+        with nullcontext() if done.is_set() else first:
+            try:
+                return work(item)
+            finally:
+                done.set()
+
+    return worked

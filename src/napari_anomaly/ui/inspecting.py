@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_anomaly.core.data.folders import open_folder, read_samples
+from napari_anomaly.core.data.folders import open_folder
+from napari_anomaly.core.data.reading import read_samples
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
 from napari_anomaly.ui.layers import add_to_viewer

@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from napari_anomaly.core.data.files import read_image
-from napari_anomaly.core.data.folders import mask_of, open_folder, read_samples
+from napari_anomaly.core.data.folders import mask_of, open_folder
+from napari_anomaly.core.data.reading import read_samples
 from napari_anomaly.core.data.synthetic import (
     FABRIC_DEFECTS,
     PLATE_DEFECTS,

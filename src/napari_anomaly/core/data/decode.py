@@ -7,6 +7,7 @@ the orientation tag is applied.
 
 import io
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -26,13 +27,15 @@ _RGB_MODES = {"1": "L", "P": "RGBA", "PA": "RGBA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I")
 
 
-def iter_pages(path: Path) -> Iterator[np.ndarray]:
+def iter_pages(path: Path, first: int = 0) -> Iterator[np.ndarray]:
     """Yield the pages of an image file one by one.
 
     Parameters
     ----------
     path : Path
         PNG, JPEG, BMP or TIFF; told apart by their first bytes, not by the suffix.
+    first : int
+        The page to begin with; those before it are not decoded.
 
     Yields
     ------
@@ -47,7 +50,7 @@ def iter_pages(path: Path) -> Iterator[np.ndarray]:
     """
     try:
         with path.open("rb") as file:
-            for array, orientation in _decode(file):
+            for array, orientation in _decode(file, first):
                 yield _upright(_real(array), orientation)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
@@ -69,13 +72,15 @@ def _reason(error: Exception) -> str:
     return str(text).splitlines()[0][:200]
 
 
-def _decode(file: IO[bytes]) -> Iterator[tuple[np.ndarray, int]]:
+def _decode(file: IO[bytes], first: int) -> Iterator[tuple[np.ndarray, int]]:
     start = file.read(26)
     file.seek(0)
     if not start:
         raise ImageError("empty file (0 bytes); copy it again from its source or remove it")
     if start[:4] in _TIFF_STARTS:
-        yield from _tiff(file)
+        yield from _tiff(file, first)
+    elif first:
+        return
     elif start[:8] == b"\x89PNG\r\n\x1a\n":
         yield _png(file, bits=start[24] if len(start) > 24 else 0)
     elif start[:2] == b"\xff\xd8":
@@ -125,20 +130,23 @@ def _without_alpha(array: np.ndarray) -> np.ndarray:
     return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
-def _tiff(file: IO[bytes]) -> Iterator[tuple[np.ndarray, int]]:
+def _tiff(file: IO[bytes], first: int) -> Iterator[tuple[np.ndarray, int]]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
         if tif.is_imagej or tif.is_shaped:
             series = tif.series[0]
             if series.size > len(tif.pages) * tif.pages[0].size:
-                yield from _one_header(series, tif.pages[0], size)
+                yield from islice(_one_header(series, tif.pages[0], size), first, None)
                 return
         for page in tif.pages:
             frame: Any = page.keyframe
-            if not (frame.is_reduced or frame.is_mask):
+            if frame.is_reduced or frame.is_mask:
+                continue
+            if first < (planes := frame.shaped[1]):
                 _check_page(page, size)
-                yield from _planes(page.asarray(squeeze=False), frame)
+                yield from islice(_planes(page.asarray(squeeze=False), frame), first, None)
+            first = max(0, first - planes)
         _check_chain(tif, size)
 
 

@@ -4,7 +4,6 @@ import io
 import os
 import secrets
 import warnings
-from itertools import islice
 from pathlib import Path
 
 import imagecodecs
@@ -78,11 +77,9 @@ def read_image(path: str | os.PathLike[str], page: int = 0) -> np.ndarray:
 
 
 def _one_page(path: Path, page: int) -> np.ndarray:
-    before = 0
-    for array in islice(iter_pages(path), page + 1):
-        if before == page:
-            return array
-        before += 1
+    for array in iter_pages(path, page):
+        return array
+    before = sum(1 for _ in iter_pages(path))
     raise ImageError(
         f"{path}: has {before} page(s); expected page {page} (counted from 0); check the file"
     )

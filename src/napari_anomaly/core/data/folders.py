@@ -4,22 +4,15 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool
 
-from napari_anomaly.core.data.files import (
-    IMAGE_SUFFIXES,
-    check_pixels,
-    is_image_name,
-    iter_pages,
-    read_image,
-    read_mask,
-)
-from napari_anomaly.core.errors import DataError, DataWarning, ImageError
+from napari_anomaly.core.data.files import IMAGE_SUFFIXES, is_image_name, read_mask
+from napari_anomaly.core.errors import DataError, DataWarning
 from napari_anomaly.core.types import Sample
 
 _WARNED_SINGLY = 10
@@ -307,70 +300,6 @@ def _add(entry: os.DirEntry[str], real: str, prefix: str, listing: _Listing) -> 
         listing.images[prefix + entry.name] = Path(entry.path)
     else:
         listing.problems.append(f"{entry.path}: not a file or a broken link; left out")
-
-
-def read_samples(samples: Iterable[Sample]) -> Iterator[tuple[Sample, np.ndarray]]:
-    """Read images one after the other; a file that cannot be read is skipped with a warning.
-
-    A file of several pages yields one sample per page, page k > 0 with ``[k]`` after its name,
-    unless `samples` name pages of it already: then exactly those are read.
-
-    Yields
-    ------
-    sample : Sample
-    image : array, ``(y, x)`` or ``(y, x, 3)``
-
-    Raises
-    ------
-    DataError
-        None of them could be read.
-
-    Warns
-    -----
-    DataWarning
-        For each file or page that is skipped.
-    """
-    wanted = list(samples)
-    by_page = {sample.path for sample in wanted if sample.page}
-    count, last = 0, ""
-    for sample in wanted:
-        pages = _one(sample) if sample.path in by_page else pages_of(sample)
-        for page, image in pages:
-            if isinstance(image, ImageError):
-                last = str(image)
-                warnings.warn(f"{last} (skipped)", DataWarning, stacklevel=2)
-            else:
-                count += 1
-                yield page, image
-    if not count:
-        raise DataError(
-            f"none of {len(wanted)} image(s) could be read; expected at least one"
-            + (f"; the last one: {last}" if last else "; choose a folder with images")
-        )
-
-
-def _one(sample: Sample) -> Iterator[tuple[Sample, np.ndarray | ImageError]]:
-    try:
-        yield sample, read_image(sample.path, sample.page)
-    except ImageError as error:
-        yield sample, error
-
-
-def pages_of(sample: Sample) -> Iterator[tuple[Sample, np.ndarray | ImageError]]:
-    """Yield each page of a sample's file, or the error that says why it cannot be used.
-
-    Page k > 0 has ``[k]`` after its name.
-    """
-    try:
-        for page, image in enumerate(iter_pages(sample.path)):
-            part = replace(sample, page=page, name=f"{sample.name}[{page}]") if page else sample
-            try:
-                checked: np.ndarray | ImageError = check_pixels(image, sample.path, page)
-            except ImageError as error:
-                checked = error
-            yield part, checked
-    except ImageError as error:
-        yield sample, error
 
 
 def mask_of(sample: Sample, shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"] | None:

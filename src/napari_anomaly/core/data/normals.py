@@ -1,23 +1,55 @@
 """Normal images as a person gives them: a dataset, a folder, one stack, or arrays."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from napari_anomaly.core.data.folders import Dataset, open_folder, read_samples
+from napari_anomaly.core.data.files import read_image
+from napari_anomaly.core.data.folders import Dataset, open_folder
+from napari_anomaly.core.data.reading import (
+    Pages,
+    page_of,
+    pages_among,
+    read_samples,
+    read_through,
+)
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.types import Image, Sample
+
+Result = TypeVar("Result")
 
 Data = Dataset | str | PathLike[str] | Sequence[Image] | np.ndarray
 """Normal images: a dataset, a folder, or arrays ``(y, x)`` or ``(y, x, c)``."""
 
-Reader = Callable[[Iterable[Sample]], Iterator[tuple[Sample, Image]]]
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads samples of some data.
+
+    Attributes
+    ----------
+    pages : callable
+        From a sample to its pages and their images: a file may hold several.
+    again : callable
+        From one of those pages to its image.
+    """
+
+    pages: Pages
+    again: Callable[[Sample], Image]
+
+    def __call__(
+        self, samples: Iterable[Sample], work: Callable[[Sample, Image], Result]
+    ) -> Generator[tuple[Sample, Result], None, None]:
+        """Yield pages and what ``work`` makes of their images, in order; threads read and work ahead."""
+        return read_through(samples, self.pages, work)
 
 
 def source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
-    """Return the samples, and a function from some of them to pairs of sample and image.
+    """Return the samples, and what reads them.
 
     Of a dataset only ``data.train`` is taken. A single file of several pages is taken page by page: there is no other
     way to hold some out.
@@ -31,15 +63,17 @@ def source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
         data = open_folder(data)
     if isinstance(data, Dataset):
         if len(data.train) != 1:
-            return data.train, read_samples
-        return _arrays(
-            [image for _, image in read_samples(data.train)], f"{data.train[0].name}, page"
+            return data.train, Reader(pages_among(data.train), _from_file)
+        pages = tuple(
+            replace(page, name=f"{data.train[0].name}, page {page.page}")
+            for page, _ in read_samples(data.train)
         )
+        return pages, Reader(page_of, _from_file)
     if isinstance(data, np.ndarray) and data.ndim < 3:
         raise DataError(
             f"found one array of shape {data.shape}; expected several images: (n, y, x[, c])"
         )
-    return _arrays(data, "image")
+    return _arrays(data)
 
 
 def name_of(data: Data) -> str:
@@ -49,11 +83,18 @@ def name_of(data: Data) -> str:
     return data.root.name if isinstance(data, Dataset) else "arrays"
 
 
-def _arrays(arrays: Iterable[Image], word: str) -> tuple[tuple[Sample, ...], Reader]:
+def _from_file(sample: Sample) -> Image:
+    return read_image(sample.path, sample.page)
+
+
+def _arrays(arrays: Iterable[Image]) -> tuple[tuple[Sample, ...], Reader]:
     images = {str(k): image for k, image in enumerate(arrays)}
-    samples = tuple(Sample(Path(key), f"{word} {key}") for key in images)
+    samples = tuple(Sample(Path(key), f"image {key}") for key in images)
 
-    def read(some: Iterable[Sample]) -> Iterator[tuple[Sample, Image]]:
-        return ((one, np.asarray(images[str(one.path)])) for one in some)
+    def again(sample: Sample) -> Image:
+        return np.asarray(images[str(sample.path)])
 
-    return samples, read
+    def pages(sample: Sample) -> Iterator[tuple[Sample, Image]]:
+        yield sample, again(sample)
+
+    return samples, Reader(pages, again)

@@ -5,21 +5,27 @@ components of their autocorrelations, plus a constant. Scoring is that one convo
 """
 
 import dataclasses
+import math
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods.fitted import Images, Pair, Reach, expect
 from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.stack import Stack
+from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.types import Progress
 
-_CHUNK = 16  # images whose patches are held at once
+_PIXELS = 2**18  # of the images whose patches a thread holds at once: patches are 40 times as large
+_BLOCK = 2**27  # bytes of centred images, of which whole-image components hold two such blocks
 
 
 @partial(
@@ -94,31 +100,31 @@ class ImagePCA:
 
 
 def fit_steps(
-    knobs: Linear, images: np.ndarray, *, seed: int, budget: float | None, keeper: Any = None
+    knobs: Linear, images: Stack, *, seed: int, budget: float | None, keeper: Any = None
 ) -> Generator[Progress, None, PatchPCA | ImagePCA]:
-    """Fit to ``(n, y, x, c)`` normalised images; deterministic, so ``seed`` and ``budget`` change nothing."""
+    """Fit to normalised images; deterministic, so ``seed`` and ``budget`` change nothing."""
     if knobs.support == "image":
-        yield Progress("training", 0, 1)
-        fitted = _fit_images(knobs, images)
-        yield Progress("training", 1, 1)
-        return fitted
-    filters, offsets = [], []
-    if min(images.shape[1:3]) // max(knobs.scales) < knobs.patch:
+        return (yield from _fit_images(knobs, images))
+    _, height, width, channels = images.shape
+    if min(height, width) // max(knobs.scales) < knobs.patch:
         raise TrainingError(
-            f"found images of {images.shape[1]} x {images.shape[2]} pixels, {max(knobs.scales)} times smaller at the "
+            f"found images of {height} x {width} pixels, {max(knobs.scales)} times smaller at the "
             f"coarsest scale; expected room for one patch of {knobs.patch}. Take fewer scales or larger images."
         )
-    if knobs.components >= (values := knobs.patch**2 * images.shape[3]):
+    if knobs.components >= (values := knobs.patch**2 * channels):
         raise TrainingError(
             f"found {knobs.components} components for patches of {values} values; expected fewer, or every defect is "
             "reconstructed as well. Lower components."
         )
-    for scale in knobs.scales:
-        moments = yield from _patch_moments(knobs, images, scale)
-        kernel, offset = _reconstruction_filter(*moments, knobs)
-        filters.append(jnp.asarray(kernel))
-        offsets.append(jnp.asarray(offset))
-    return PatchPCA(tuple(filters), tuple(offsets), knobs.scales, knobs.patch)
+    moments = yield from _patch_moments(knobs, images)
+    solved = [_reconstruction_filter(mean, covariance, knobs) for mean, covariance in moments]
+    filters, offsets = zip(*solved, strict=True)
+    return PatchPCA(
+        tuple(map(jnp.asarray, filters)),
+        tuple(map(jnp.asarray, offsets)),
+        knobs.scales,
+        knobs.patch,
+    )
 
 
 def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | ImagePCA:
@@ -154,26 +160,70 @@ def shrink(images: Images, scale: int) -> Float[Array, "n small_y small_x c"]:
 
 
 def _patch_moments(
-    knobs: Linear, images: np.ndarray, scale: int
-) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
-    """Mean ``(d,)`` and covariance ``(d, d)`` of patches, d = patch * patch * c, in one pass over the images."""
+    knobs: Linear, images: Stack
+) -> Generator[Progress, None, list[tuple[np.ndarray, np.ndarray]]]:
+    """Per scale mean ``(d,)`` and covariance ``(d, d)`` of patches, d = patch * patch * c: one pass over the images.
+
+    What is summed has a size of its own; images and patches are held for one chunk a thread.
+    """
+    n, height, width, channels = images.shape
+    size = min(n, max(1, _PIXELS // (height * width)))
+    chunks = [range(start, min(start + size, n)) for start in range(0, n, size)]
+    depth = knobs.patch**2 * channels
+    totals = [(np.zeros(depth), np.zeros((depth, depth))) for _ in knobs.scales]
+
+    def sums(chunk: range) -> list[tuple[np.ndarray, np.ndarray]]:
+        batch = np.zeros((size, height, width, channels), np.float32)
+        batch[: len(chunk)] = images.take(chunk)  # empty images add nothing, and spare compiling
+        of_scales = _patch_sums(batch, knobs.scales, knobs.patch)
+        return [(np.asarray(one, np.float64).sum(0), np.asarray(two)) for one, two in of_scales]
+
+    with closing(in_order(first_alone(sums), chunks)) as results:
+        for done, of_scales in enumerate(results, 1):
+            for total, one in zip(totals, of_scales, strict=True):
+                total[0][:] += one[0]
+                total[1][:] += one[1]
+            yield Progress("training", done, len(chunks))
+    means = [
+        (first / count, second / count)
+        for scale, (first, second) in zip(knobs.scales, totals, strict=True)
+        for count in [n * len(_starts(height, width, scale, knobs.patch))]
+    ]
+    return [(mean, second - np.outer(mean, mean)) for mean, second in means]
+
+
+@partial(jax.jit, static_argnames=("scales", "patch"))
+def _patch_sums(
+    images: Images, scales: tuple[int, ...], patch: int
+) -> list[tuple[Float[Array, "n d"], Float[Array, "d d"]]]:
+    """Per scale the sum of each image's patches, and the sum of all patches' outer products."""
+    results = []
+    for scale in scales:
+        small = shrink(images, scale)
+        n, _, width, channels = small.shape
+        starts = _starts(images.shape[1], images.shape[2], scale, patch)
+        rows = starts[:, None] + width * np.arange(patch)  # where each row of a patch begins
+        run = (patch * channels,)
+
+        def cut(image: Array, begin: Array, run: tuple[int] = run) -> Array:
+            return lax.dynamic_slice(image, (begin,), run)
+
+        of_image = jax.vmap(jax.vmap(cut, (None, 0)), (None, 0))  # (places, rows of a patch)
+        patches = jax.vmap(of_image, (0, None))(
+            small.reshape(n, -1), jnp.asarray(rows * channels, jnp.int32)
+        ).reshape(n, len(starts), -1)
+        flat = patches.reshape(n * len(starts), -1)
+        results.append((patches.sum(1), jnp.dot(flat.T, flat, precision="highest")))
+    return results
+
+
+def _starts(height: int, width: int, scale: int, patch: int) -> np.ndarray:
+    """Where the patches that are looked at begin in the pixels, in reading order, of a shrunk image."""
+    height, width = -(-height // scale), -(-width // scale)
     every = max(1, 4 // scale) ** 2  # every scale sees about as many patches
-    chunks = range(0, len(images), _CHUNK)
-    total = len(chunks) * len(knobs.scales)
-    before = knobs.scales.index(scale) * len(chunks)
-    count, first, second = 0, 0.0, 0.0
-    for done, start in enumerate(chunks):
-        small = np.asarray(shrink(jnp.asarray(images[start : start + _CHUNK]), scale))
-        windows = np.lib.stride_tricks.sliding_window_view(small, (knobs.patch,) * 2, axis=(1, 2))
-        rows, columns = _positions(windows.shape[1], windows.shape[2], every)
-        patches = windows[:, rows, columns].transpose(0, 1, 3, 4, 2)  # (n, patch, p, p, c)
-        patches = patches.reshape(-1, knobs.patch**2 * small.shape[3])
-        count += len(patches)
-        first = first + patches.sum(0, dtype=np.float64)
-        second = second + (patches.T @ patches).astype(np.float64)
-        yield Progress("training", before + done + 1, total)
-    mean = np.asarray(first) / count
-    return mean, np.asarray(second) / count - np.outer(mean, mean)
+    rows, columns = _positions(height - patch + 1, width - patch + 1, every)
+    starts: np.ndarray = rows * width + columns
+    return starts
 
 
 def _positions(height: int, width: int, every: int) -> tuple[np.ndarray, np.ndarray]:
@@ -216,18 +266,41 @@ def _filtered(images: Images, kernel: Array, offset: Array, patch: int) -> Image
     return result.transpose(0, 2, 3, 1) + offset
 
 
-def _fit_images(knobs: Linear, images: np.ndarray) -> ImagePCA:
-    """Components from the ``(n, n)`` Gram matrix: there are fewer images than pixels."""
-    if len(images) < 2:
-        raise TrainingError(
-            f"found {len(images)} training image; expected at least 2 for components"
-        )
-    mean = images.mean(0, dtype=np.float64)
-    flat = (images - mean).reshape(len(images), -1)
-    values, vectors = np.linalg.eigh(flat @ flat.T)
+def _fit_images(knobs: Linear, images: Stack) -> Generator[Progress, None, ImagePCA]:
+    """Components from the ``(n, n)`` Gram matrix: there are fewer images than pixels.
+
+    Needs ``n * n`` numbers, two blocks of centred images and the components; images that are not held in memory are
+    read once more for each block.
+    """
+    n, pixels = len(images), math.prod(images.shape[1:])
+    if n < 2:
+        raise TrainingError(f"found {n} training image; expected at least 2 for components")
+    size = max(1, _BLOCK // (8 * pixels))
+    blocks = [range(start, min(start + size, n)) for start in range(0, n, size)]
+    total = np.zeros(images.shape[1:])
+    for block in blocks:
+        total += images.take(block).sum(0, dtype=np.float64)
+    mean, gram = total / n, np.empty((n, n))
+
+    def centred(block: range) -> np.ndarray:
+        return (images.take(block) - mean).reshape(len(block), -1)
+
+    yield Progress("training", 0, len(blocks) + 1)
+    for done, block in enumerate(blocks, 1):
+        rows = centred(block)
+        for earlier in blocks[:done]:
+            products = rows @ (rows if earlier is block else centred(earlier)).T
+            gram[block.start : block.stop, earlier.start : earlier.stop] = products
+            gram[earlier.start : earlier.stop, block.start : block.stop] = products.T
+        yield Progress("training", done, len(blocks) + 1)
+    values, vectors = np.linalg.eigh(gram)
     real = values > 1e-10 * values[-1]  # the rest is rounding, in directions of no meaning
-    components = vectors[:, real][:, ::-1][:, : knobs.components].T @ flat
+    chosen = vectors[:, real][:, ::-1][:, : knobs.components]
+    components = np.zeros((chosen.shape[1], pixels))
+    for block in blocks:
+        components += chosen[block.start : block.stop].T @ centred(block)
     components /= np.linalg.norm(components, axis=1, keepdims=True)
+    yield Progress("training", len(blocks) + 1, len(blocks) + 1)
     return ImagePCA(
         jnp.asarray(mean, jnp.float32),
         jnp.asarray(components.reshape(-1, *images.shape[1:]), jnp.float32),

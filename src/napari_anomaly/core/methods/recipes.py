@@ -9,18 +9,16 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.errors import RecipeError
-from napari_anomaly.core.preprocess import Colour, Equalise, Normalise, Preprocessing, Resize
+from napari_anomaly.core.normalise import Normalise
+from napari_anomaly.core.preprocess import Colour, Equalise, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
 
 if TYPE_CHECKING:
     from napari_anomaly.core.methods.fitted import Fitted
-
-Images = Float[np.ndarray, "n y x c"]
 
 
 @runtime_checkable
@@ -28,7 +26,7 @@ class Implementation(Protocol):
     """What the module behind a method's knobs offers."""
 
     def fit_steps(
-        self, knobs: Any, images: Images, *, seed: int, budget: float | None, keeper: Any
+        self, knobs: Any, images: Any, *, seed: int, budget: float | None, keeper: Any
     ) -> Generator[Progress, None, "Fitted"]:
         """Fit to normalised training images."""
 

@@ -1,0 +1,145 @@
+"""From held-out normals to standardisation and thresholds, in memory that does not grow with their number."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
+from napari_anomaly.core.data.normals import Reader
+from napari_anomaly.core.errors import CalibrationError, ImageError
+from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.preprocess import Undo
+from napari_anomaly.core.scoring import look, pooled
+from napari_anomaly.core.standardise import Moments, Residuals, Standardisation
+from napari_anomaly.core.threads import first_alone, in_order
+from napari_anomaly.core.types import AnomalyMap, Image, Progress, Sample
+
+KEPT = 2**28
+"""Bytes of residual maps that are kept between the two passes over the normals; the others are looked at again."""
+
+_USUAL_RATE = 0.01
+
+Result = TypeVar("Result")
+
+
+class Shown(NamedTuple):
+    """What one held-out normal shows: residual maps, latent score, and the way back to its own grid."""
+
+    residuals: Residuals
+    latent: float | None
+    undo: Undo
+
+
+@dataclass
+class _Normals:
+    """The held-out normals that were looked at: the first ones kept, the others looked at again when asked for."""
+
+    show: Callable[[tuple[Sample, Image]], Shown]
+    read: Reader
+    samples: list[Sample] = field(default_factory=list)
+    kept: list[Shown] = field(default_factory=list)
+
+    def add(self, sample: Sample, shown: Shown) -> None:
+        """Keep it if all so far were kept and it fits."""
+        fits = (len(self.kept) + 1) * shown.residuals.nbytes <= KEPT
+        if fits and len(self.kept) == len(self.samples):
+            self.kept.append(shown)
+        self.samples.append(sample)
+
+    def shown(self, k: int) -> Shown:
+        """Return what the k-th shows."""
+        if k < len(self.kept):
+            return self.kept[k]
+        return self.show((self.samples[k], self.read.again(self.samples[k])))
+
+
+def calibrating(
+    recipe: Recipe,
+    fitted: Fitted,
+    samples: Sequence[Sample],
+    read: Reader,
+    *,
+    false_alarm: float | None = None,
+    review: float | None = None,
+) -> Generator[Progress, None, tuple[Standardisation, Calibration]]:
+    """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be.
+
+    The first of two passes sums the residuals, the second takes one image's out of the sums and scores it. A single
+    normal has no others: then nothing is standardised.
+
+    Raises
+    ------
+    DataError, ImageError
+        If the normals cannot be used; tells the name.
+    CalibrationError
+        If they are too few for the rate.
+    """
+
+    def show(job: tuple[Sample, Image]) -> Shown:
+        one = named(job[0], lambda: look(recipe, fitted, job[1]))
+        return Shown(one.residuals, one.latent, one.undo)
+
+    def score(k: int) -> tuple[float, float]:
+        one = normals.shown(k)
+        others = Standardisation.of(moments.without(one.residuals), kind)
+        anomaly_map = on_own_grid(others.apply(one.residuals), one.undo)
+        return score_of(recipe, fitted, anomaly_map, one.latent), float(anomaly_map.max())
+
+    alone = first_alone(show)  # it compiles
+    normals, moments = _Normals(show, read), Moments.none((1, 1, 1))
+    with closing(read(samples, lambda *job: alone(job))) as looked:
+        for count, (sample, shown) in enumerate(looked, 1):
+            start = moments if moments.count else Moments.none(shown.residuals.shape)
+            moments = start.add(shown.residuals)
+            normals.add(sample, shown)
+            yield Progress("calibrating", count, 2 * max(count, len(samples)))
+    kind = recipe.standardise if moments.count > 1 else "none"
+    scored: list[tuple[float, float]] = []
+    with closing(in_order(score, range(moments.count))) as results:
+        for both in results:
+            scored.append(both)
+            yield Progress("calibrating", moments.count + len(scored), 2 * moments.count)
+    scores, peaks = np.array(scored).T
+    rate = wanted_rate(false_alarm, moments.count)
+    return Standardisation.of(moments, kind), Calibration(scores, peaks, rate, review)
+
+
+def wanted_rate(wanted: float | None, n: int) -> float:
+    """The wanted rate, checked against n normals; or the usual one, as far as n supports it."""
+    if wanted is None:
+        return max(_USUAL_RATE, smallest_rate(n))
+    if not 0 < wanted < 1:
+        raise CalibrationError(
+            f"found the false-alarm rate {wanted}; expected a share between 0 and 1"
+        )
+    if wanted < smallest_rate(n):
+        raise CalibrationError(
+            f"found {n} held-out normal images; a false-alarm rate of {wanted:g} needs "
+            f"{normals_needed(wanted)}. Give more normal images, hold out a larger share, or accept "
+            f"{smallest_rate(n):.3g}."
+        )
+    return wanted
+
+
+def named(sample: Sample, work: Callable[[], Result]) -> Result:
+    """Do the work; an image's error tells the image's name."""
+    try:
+        return work()
+    except ImageError as error:
+        raise ImageError(f"{sample.name}: {error}") from error
+
+
+def on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
+    """Bring a standardised map ``(y, x)`` back onto the image's own pixels."""
+    return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
+
+
+def score_of(
+    recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: float | None
+) -> float:
+    """Return an image's score from its map and its latent score."""
+    return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
