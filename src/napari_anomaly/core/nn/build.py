@@ -70,7 +70,8 @@ def from_arrays(
             raise CheckpointError(
                 f"found {name} with shape {one.shape}, {one.dtype}; expected {shape.shape}, finite float32"
             )
-    filled = [(path, nnx.Param(jnp.asarray(found[_name(path)]))) for path, _ in flat]
+    placed = jax.device_put(found)  # jnp.asarray would compile a copy for each shape
+    filled = [(path, nnx.Param(placed[_name(path)])) for path, _ in flat]
     return graph, nnx.from_flat_state(filled), grid
 
 
