@@ -117,7 +117,7 @@ def restore(knobs: VAE, arrays: Mapping[str, np.ndarray]) -> FittedVAE:
     others = {name: one for name, one in arrays.items() if name != "kl"}
     expect({name: one for name, one in arrays.items() if name == "kl"}, {"kl": (2,)})
     graph, weights, grid = from_arrays(Network, knobs, others)
-    return FittedVAE(weights, jnp.asarray(arrays["kl"]), graph, grid, knobs.score)
+    return FittedVAE(weights, jax.device_put(arrays["kl"]), graph, grid, knobs.score)
 
 
 @partial(jax.jit, static_argnames="graph")
