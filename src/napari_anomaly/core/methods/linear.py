@@ -132,11 +132,12 @@ def restore(knobs: Linear, arrays: Mapping[str, np.ndarray]) -> PatchPCA | Image
     if knobs.support == "image":
         expect(arrays, {"mean": (None,) * 3, "components": (None,) * 4})
         expect(arrays, {"mean": (None,) * 3, "components": (None, *arrays["mean"].shape)})
-        return ImagePCA(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["components"]))
+        return ImagePCA(*jax.device_put((arrays["mean"], arrays["components"])))
     expect(arrays, _shapes(knobs, None))
     expect(arrays, _shapes(knobs, len(arrays[f"offset.{knobs.scales[0]}"])))
-    filters = tuple(jnp.asarray(arrays[f"filter.{scale}"]) for scale in knobs.scales)
-    offsets = tuple(jnp.asarray(arrays[f"offset.{scale}"]) for scale in knobs.scales)
+    placed = jax.device_put(arrays)  # jnp.asarray would compile a copy for each shape
+    filters = tuple(placed[f"filter.{scale}"] for scale in knobs.scales)
+    offsets = tuple(placed[f"offset.{scale}"] for scale in knobs.scales)
     return PatchPCA(filters, offsets, knobs.scales, knobs.patch)
 
 
