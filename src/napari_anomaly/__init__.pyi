@@ -3,6 +3,7 @@ from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.recipes import VAE, Autoencoder, Linear, Recipe
 from .core.report import Report, evaluate
+from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
 from .ui.layers import add_to_viewer
 
@@ -18,10 +19,13 @@ __all__ = [
     "Region",
     "Report",
     "Sample",
+    "Scan",
     "add_to_viewer",
     "evaluate",
     "fit",
     "fit_steps",
     "load",
     "open_folder",
+    "scan",
+    "scan_steps",
 ]
