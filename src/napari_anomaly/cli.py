@@ -166,6 +166,46 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
 
 
 @app.command
+def scan(
+    detector: Path, image: Path, /, *, out: Path, tile: int = 1024, device: Device = "auto"
+) -> None:
+    """Find what does not belong in an image of any size, tile by tile, on the scale of the training images.
+
+    Writes the map (`map.npy`, float32), `fields.csv` (score and verdict of each cell as large as a training image: the
+    false-alarm rate is that of one such field) and `regions.csv`.
+
+    Parameters
+    ----------
+    detector
+        A file ending in `.anomaly`, fitted to images of one size.
+    image
+        `.npy`, `.zarr`, or TIFF, uncompressed or (with the package zarr) tiled.
+    out
+        Folder to write into; files of the same names are replaced.
+    tile
+        Side in pixels of what is scored at once: more takes more memory.
+    device
+        What to compute on; auto takes a GPU if JAX can use one.
+    """
+    _check_writable(out / "fields.csv")
+    loaded = _loaded(detector, device)
+    from napari_anomaly.core.progress import watched
+    from napari_anomaly.core.tiling import scan_into
+
+    result = watched(scan_into(out, loaded, image, tile=tile))
+    height, width = result.field
+    for row, column in zip(*(result.verdicts == "fail").nonzero(), strict=True):
+        score, p_value = result.scores[row, column], result.p_values[row, column]
+        numbers = f"score {score:<8.4g} p {p_value:<7.3g}"
+        _print(f"fail   {numbers} field at y {row * height}, x {column * width}")
+    failed = (result.verdicts == "fail").sum()
+    _tell(
+        f"{failed} of {result.scores.size} fields of {height} x {width} pixels fail, {len(result.regions)} regions. "
+        f"Map and tables: {out}"
+    )
+
+
+@app.command
 def evaluate(
     folder: Path,
     *,

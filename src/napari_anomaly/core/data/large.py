@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tifffile
@@ -31,6 +31,7 @@ _LARGEST_CHUNK = 2**26  # pixels of a TIFF's smallest readable piece
 _CONVERT = "Convert it to .npy, to .zarr, or to a tiled or uncompressed TIFF"
 
 
+@runtime_checkable
 class Sliceable(Protocol):
     """An array on disk or in memory: of zarr, dask, NumPy, ..."""
 
