@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.data.folders import Dataset, mask_of, open_folder
-from napari_anomaly.core.data.reading import read_samples
+from napari_anomaly.core.data.reading import pages_among, read_through
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.figures import (
     Exhibit,
@@ -40,6 +40,7 @@ from napari_anomaly.core.metrics import (
 )
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
+from napari_anomaly.core.threads import first_alone
 from napari_anomaly.core.types import Image, Inspection, Progress, Region, Sample, Verdict
 
 if sys.platform != "win32":
@@ -204,12 +205,13 @@ def evaluate_steps(
     results: list[_Result] = []
     faintest: list[Exhibit] = []
     strangest: list[Exhibit] = []
-    for sample, image in read_samples(dataset.test):
-        try:
-            result, exhibit = _inspect(detector, sample, image)
-        except ImageError as error:
-            warnings.warn(f"{sample.name}: {error} (left out)", DataWarning, stacklevel=2)
+    for sample, inspected in _inspected(detector, dataset.test):
+        if isinstance(inspected, str):
+            warnings.warn(f"{sample.name}: {inspected} (left out)", DataWarning, stacklevel=2)
             continue
+        result, exhibit = inspected
+        if result.problem:
+            warnings.warn(f"{result.problem} (mask left out)", DataWarning, stacklevel=2)
         results.append(result)
         if sample.defect == "good":
             strangest = sorted([*strangest, exhibit], key=lambda e: -e.score)[:_WORST]
@@ -244,13 +246,29 @@ class _Result:
     regions: tuple[Region, ...]
     pixels: PixelScores | None
     counts: Confusion | None
+    problem: str | None
+
+
+def _inspected(
+    detector: Inspector, samples: Sequence[Sample]
+) -> Iterator[tuple[Sample, tuple[_Result, Exhibit] | str]]:
+    """Yield samples, read, inspected and compared in threads, in order; the reason where the detector cannot."""
+
+    def one(page: tuple[Sample, Image]) -> tuple[_Result, Exhibit] | str:
+        try:
+            return _inspect(detector, *page)
+        except ImageError as error:
+            return str(error)
+
+    alone = first_alone(one)
+    return read_through(samples, pages_among(samples), lambda *page: alone(page))
 
 
 def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[_Result, Exhibit]:
     began = time.perf_counter()
     found = detector.inspect(image)
     milliseconds = 1000 * (time.perf_counter() - began)
-    gt_mask = _truth(sample, image.shape)
+    gt_mask, problem = _truth(sample, image.shape)
     pixels = counts = None
     if gt_mask is not None:
         pixels = pixel_scores(found.anomaly_map, gt_mask)
@@ -268,21 +286,22 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[_Result
     )
     title = f"{sample.name}\n{found.verdict}, score {found.score:.3g}, p = {found.p_value:.2g}"
     return (
-        _Result(sample, row, found.regions, pixels, counts),
+        _Result(sample, row, found.regions, pixels, counts, problem),
         Exhibit(title, image, found.anomaly_map, found.labels, gt_mask, found.score),
     )
 
 
-def _truth(sample: Sample, shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"] | None:
-    """Read the mask of a sample; None where the truth about its pixels is unknown."""
+def _truth(
+    sample: Sample, shape: tuple[int, ...]
+) -> tuple[Bool[np.ndarray, "y x"] | None, str | None]:
+    """Read the mask of a sample; None where the truth about its pixels is unknown. And what is wrong with the mask."""
     try:
         gt_mask = mask_of(sample, shape)
     except ImageError as error:
-        warnings.warn(f"{error} (mask left out)", DataWarning, stacklevel=2)
-        return None
+        return None, str(error)
     if gt_mask is None or (sample.defect != "good" and not gt_mask.any()):
-        return None
-    return gt_mask
+        return None, None
+    return gt_mask, None
 
 
 def _measure(

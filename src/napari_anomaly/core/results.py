@@ -1,17 +1,19 @@
 """Images inspected one by one into a folder: maps, masks, overlays and tables."""
 
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from napari_anomaly.core.data.files import write_atomically, write_map, write_mask, write_png
 from napari_anomaly.core.data.folders import open_folder
-from napari_anomaly.core.data.reading import pages_of
+from napari_anomaly.core.data.reading import pages_of, work_through
 from napari_anomaly.core.detector import Detector
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.figures import overlay, png, scale_figure
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
+from napari_anomaly.core.threads import first_alone
 from napari_anomaly.core.types import Image, Inspection, Progress, Region, Sample, Verdict
 
 
@@ -82,16 +84,17 @@ def inspect_into(
     found: list[tuple[str, Region]] = []
     skipped: list[str] = []
     names: set[str] = set()
-    for step, (sample, result) in enumerate(_inspected(detector, samples), start=1):
-        if isinstance(result, ImageError):
-            skipped.append(str(result))
-            warnings.warn(f"{result} (skipped)", DataWarning, stacklevel=2)
-        else:
-            name = _free_name(sample, names)
-            _write(folder, name, *result)
-            rows.append(_row(name, sample, result[1]))
-            found += [(name, region) for region in result[1].regions]
-        yield Progress("inspecting", step, max(step, len(samples)))
+    with closing(_inspected(detector, samples)) as inspected:
+        for step, (sample, result) in enumerate(inspected, start=1):
+            if isinstance(result, ImageError):
+                skipped.append(str(result))
+                warnings.warn(f"{result} (skipped)", DataWarning, stacklevel=2)
+            else:
+                name = _free_name(sample, names)
+                _write(folder, name, *result)
+                rows.append(_row(name, sample, result[1]))
+                found += [(name, region) for region in result[1].regions]
+            yield Progress("inspecting", step, max(step, len(samples)))
     if not rows:
         raise DataError(
             f"none of {len(samples)} image(s) could be inspected; expected at least one; check the paths and "
@@ -114,17 +117,19 @@ def _samples(sources: Iterable[Path]) -> list[Sample]:
 
 def _inspected(
     detector: Detector, samples: Iterable[Sample]
-) -> Iterator[tuple[Sample, tuple[Image, Inspection] | ImageError]]:
-    for sample in samples:
-        for page, image in pages_of(sample):
-            if isinstance(image, ImageError):
-                yield page, image
-                continue
-            try:
-                yield page, (image, detector.inspect(image))
-            except ImageError as error:
-                where = f"{page.path} page {page.page}" if page.page else str(page.path)
-                yield page, ImageError(f"{where}: {error}")
+) -> Generator[tuple[Sample, tuple[Image, Inspection] | ImageError], None, None]:
+    """Yield every page, read and inspected in threads, in order; the reason in its place where it cannot be used."""
+
+    def one(page: tuple[Sample, Image]) -> tuple[Image, Inspection] | ImageError:
+        sample, image = page
+        try:
+            return image, detector.inspect(image)
+        except ImageError as error:
+            where = f"{sample.path} page {sample.page}" if sample.page else str(sample.path)
+            return ImageError(f"{where}: {error}")
+
+    alone = first_alone(one)
+    return work_through(samples, pages_of, lambda *page: alone(page))
 
 
 def _free_name(sample: Sample, taken: set[str]) -> str:

@@ -59,21 +59,10 @@ def read_through(
 
     Raises and warns as :func:`read_samples`; what ``work`` raises ends the reading.
     """
-
-    def worked(sample: Sample, image: Image | ImageError) -> tuple[Sample, Result | ImageError]:
-        if isinstance(image, ImageError):
-            return sample, image
-        with _one_large if image.nbytes > _LARGE else nullcontext():
-            return sample, work(sample, image)
-
-    def begun(sample: Sample) -> Iterator[tuple[Sample, Result | ImageError]]:
-        following = (worked(*page) for page in pages(sample))
-        return chain(list(islice(following, _PAGES)), following)
-
     wanted = list(samples)
     count, last = 0, ""
-    with closing(in_order(begun, wanted, threads=threads)) as files:
-        for page, result in chain.from_iterable(files):
+    with closing(work_through(wanted, pages, work, threads=threads)) as results:
+        for page, result in results:
             if isinstance(result, ImageError):
                 last = str(result)
                 warnings.warn(f"{last} (skipped)", DataWarning, stacklevel=2)
@@ -85,6 +74,29 @@ def read_through(
             f"none of {len(wanted)} image(s) could be read; expected at least one"
             + (f"; the last one: {last}" if last else "; choose a folder with images")
         )
+
+
+def work_through(
+    samples: Iterable[Sample],
+    pages: Pages,
+    work: Callable[[Sample, Image], Result],
+    *,
+    threads: int | None = None,
+) -> Generator[tuple[Sample, Result | ImageError], None, None]:
+    """Yield results as :func:`read_through` does, but an unreadable page's error in its place, without a word."""
+
+    def worked(sample: Sample, image: Image | ImageError) -> tuple[Sample, Result | ImageError]:
+        if isinstance(image, ImageError):
+            return sample, image
+        with _one_large if image.nbytes > _LARGE else nullcontext():
+            return sample, work(sample, image)
+
+    def begun(sample: Sample) -> Iterator[tuple[Sample, Result | ImageError]]:
+        following = (worked(*page) for page in pages(sample))
+        return chain(list(islice(following, _PAGES)), following)
+
+    with closing(in_order(begun, samples, threads=threads)) as files:
+        yield from chain.from_iterable(files)
 
 
 def pages_among(samples: Sequence[Sample]) -> Pages:
