@@ -24,7 +24,6 @@ from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.types import Progress
 
-_PIXELS = 2**18  # of the images whose patches a thread holds at once: patches are 40 times as large
 _BLOCK = 2**27  # bytes of centred images, of which whole-image components hold two such blocks
 
 
@@ -165,57 +164,64 @@ def _patch_moments(
 ) -> Generator[Progress, None, list[tuple[np.ndarray, np.ndarray]]]:
     """Per scale mean ``(d,)`` and covariance ``(d, d)`` of patches, d = patch * patch * c: one pass over the images.
 
-    What is summed has a size of its own; images and patches are held for one chunk a thread.
+    Threads cut up one image each; what they add to has a size of its own, whatever the number of images.
     """
     n, height, width, channels = images.shape
-    size = min(n, max(1, _PIXELS // (height * width)))
-    chunks = [range(start, min(start + size, n)) for start in range(0, n, size)]
     depth = knobs.patch**2 * channels
     totals = [(np.zeros(depth), np.zeros((depth, depth))) for _ in knobs.scales]
 
-    def sums(chunk: range) -> list[tuple[np.ndarray, np.ndarray]]:
-        batch = np.zeros((size, height, width, channels), np.float32)
-        batch[: len(chunk)] = images.take(chunk)  # empty images add nothing, and spare compiling
-        of_scales = _patch_sums(batch, knobs.scales, knobs.patch)
-        return [(np.asarray(one, np.float64).sum(0), np.asarray(two)) for one, two in of_scales]
+    def sums(k: int) -> list[tuple[np.ndarray, ...]]:
+        of_scales = _patch_sums(images.take([k])[0], knobs.scales, knobs.patch)
+        return [tuple(map(np.asarray, one)) for one in of_scales]
 
-    with closing(in_order(first_alone(sums), chunks)) as results:
+    with closing(in_order(first_alone(sums), range(n))) as results:
         for done, of_scales in enumerate(results, 1):
-            for total, one in zip(totals, of_scales, strict=True):
-                total[0][:] += one[0]
-                total[1][:] += one[1]
-            yield Progress("training", done, len(chunks))
-    means = [
-        (first / count, second / count)
-        for scale, (first, second) in zip(knobs.scales, totals, strict=True)
-        for count in [n * len(_starts(height, width, scale, knobs.patch))]
-    ]
-    return [(mean, second - np.outer(mean, mean)) for mean, second in means]
+            for total, (one, upper, lower) in zip(totals, of_scales, strict=True):
+                total[0][:] += one
+                total[1][: len(upper)] += upper
+                total[1][len(upper) :, len(upper) :] += lower
+            yield Progress("training", done, n)
+    counts = [n * len(_starts(height, width, scale, knobs.patch)) for scale in knobs.scales]
+    return [_moments(*total, count) for total, count in zip(totals, counts, strict=True)]
+
+
+def _moments(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance from sums, of which the lower left is the upper right's mirror image."""
+    half = len(first) // 2
+    second[half:, :half] = second[:half, half:].T
+    mean = first / count
+    return mean, second / count - np.outer(mean, mean)
 
 
 @partial(jax.jit, static_argnames=("scales", "patch"))
 def _patch_sums(
-    images: Images, scales: tuple[int, ...], patch: int
-) -> list[tuple[Float[Array, "n d"], Float[Array, "d d"]]]:
-    """Per scale the sum of each image's patches, and the sum of all patches' outer products."""
+    image: Float[Array, "y x c"], scales: tuple[int, ...], patch: int
+) -> list[tuple[Float[Array, " d"], Float[Array, "h d"], Float[Array, "g g"]]]:
+    """Per scale the sum of an image's patches and of their outer products: upper half, and lower right quarter."""
     results = []
     for scale in scales:
-        small = shrink(images, scale)
-        n, _, width, channels = small.shape
-        starts = _starts(images.shape[1], images.shape[2], scale, patch)
-        rows = starts[:, None] + width * np.arange(patch)  # where each row of a patch begins
-        run = (patch * channels,)
-
-        def cut(image: Array, begin: Array, run: tuple[int] = run) -> Array:
-            return lax.dynamic_slice(image, (begin,), run)
-
-        of_image = jax.vmap(jax.vmap(cut, (None, 0)), (None, 0))  # (places, rows of a patch)
-        patches = jax.vmap(of_image, (0, None))(
-            small.reshape(n, -1), jnp.asarray(rows * channels, jnp.int32)
-        ).reshape(n, len(starts), -1)
-        flat = patches.reshape(n * len(starts), -1)
-        results.append((patches.sum(1), jnp.dot(flat.T, flat, precision="highest")))
+        (small,) = shrink(image[None], scale)
+        starts = _starts(image.shape[0], image.shape[1], scale, patch)
+        patches = _cut(small, starts, patch)
+        one, other = jnp.split(patches, [patches.shape[1] // 2], axis=1)
+        product = partial(jnp.matmul, precision="highest")
+        results.append((patches.sum(0), product(one.T, patches), product(other.T, other)))
     return results
+
+
+def _cut(
+    image: Float[Array, "y x c"], starts: np.ndarray, patch: int
+) -> Float[Array, "places values"]:
+    """Patches as rows, row by row of their pixels, each of which is one run in the image."""
+    _, width, channels = image.shape
+    rows = jnp.asarray((starts[:, None] + width * np.arange(patch)) * channels, jnp.int32)
+
+    def run(begin: Array) -> Array:
+        return lax.dynamic_slice(image.ravel(), (begin,), (patch * channels,))
+
+    patches = jax.vmap(jax.vmap(run))(rows).reshape(len(starts), -1)
+    cut: Array = lax.optimization_barrier(patches)  # type: ignore[no-untyped-call]  # or XLA cuts anew for every use
+    return cut
 
 
 def _starts(height: int, width: int, scale: int, patch: int) -> np.ndarray:
@@ -238,17 +244,16 @@ def _reconstruction_filter(
     mean: np.ndarray, covariance: np.ndarray, knobs: Linear
 ) -> tuple[np.ndarray, np.ndarray]:
     """Filter ``(2p-1, 2p-1, c, c)`` and offset ``(c,)`` equal to encode, decode and average the overlapping patches."""
-    from scipy.signal import correlate  # half a second, which inspecting need not wait for
-
     _, vectors = np.linalg.eigh(covariance)
     components = vectors[:, ::-1][:, : knobs.components].T
     side, channels = knobs.patch, len(mean) // knobs.patch**2
-    shaped = components.reshape(-1, side, side, channels)
+    projection = (components.T @ components).reshape(2 * (side, side, channels))
     kernel = np.zeros((2 * side - 1, 2 * side - 1, channels, channels))
-    for source in range(channels):
-        for target in range(channels):
-            for one in shaped:
-                kernel[..., source, target] += correlate(one[..., source], one[..., target])
+    for y, x in np.ndindex(
+        side, side
+    ):  # from every pixel of a patch to this one, by their distance
+        reached = np.s_[side - 1 - y : 2 * side - 1 - y, side - 1 - x : 2 * side - 1 - x]
+        kernel[reached] += projection[:, :, :, y, x]
     left_out = mean - components.T @ (components @ mean)
     offset = left_out.reshape(-1, channels).mean(0)
     return (kernel / side**2).astype(np.float32), offset.astype(np.float32)
