@@ -167,7 +167,7 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
 
 @app.command
 def scan(
-    detector: Path, image: Path, /, *, out: Path, tile: int = 1024, device: Device = "auto"
+    detector: Path, image: Path, /, *, out: Path, tile: int = 512, device: Device = "auto"
 ) -> None:
     """Find what does not belong in an image of any size, tile by tile, on the scale of the training images.
 

@@ -114,7 +114,7 @@ def scan(
     image: Sliceable | str | PathLike[str],
     *,
     out: Any = None,
-    tile: int = 1024,
+    tile: int = 512,
 ) -> Scan:
     """Find what does not belong in an image of any size, with a progress bar on standard error.
 
@@ -128,7 +128,7 @@ def scan_steps(
     image: Sliceable | str | PathLike[str],
     *,
     out: Any = None,
-    tile: int = 1024,
+    tile: int = 512,
 ) -> Generator[Progress, None, Scan]:
     """Find what does not belong in an image of any size, tile by tile, in memory that does not grow with the image.
 
@@ -209,7 +209,7 @@ def scan_steps(
 
 
 def scan_into(
-    folder: Path, detector: Detector, image: Path, *, tile: int = 1024
+    folder: Path, detector: Detector, image: Path, *, tile: int = 512
 ) -> Generator[Progress, None, Scan]:
     """Scan an image file and write ``map.npy``, ``regions.csv``, and last ``fields.csv``; see :func:`scan_steps`."""
     result = yield from scan_steps(detector, image, out=folder / "map.npy", tile=tile)
