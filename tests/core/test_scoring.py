@@ -1,0 +1,160 @@
+"""Many images are inspected as one is, in order; what is compiled is compiled once."""
+
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import jax
+import jax.monitoring
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_anomaly.core.detector import load
+from napari_anomaly.core.errors import ImageError
+from napari_anomaly.core.fitting import fit
+from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.scoring import look
+
+SMALL = {
+    "linear": {"patch": 4, "scales": (1, 2), "components": 3, "size": (32, 32)},
+    "linear-image": {"components": 3, "size": (32, 32)},
+    "autoencoder": {"widths": (4, 8), "duration": 3, "size": (32, 32)},
+    "vae": {"widths": (4, 8), "latent": 5, "duration": 3, "size": (32, 32)},
+}
+
+
+def texture(seed, shape=(32, 32)):
+    noise = np.random.default_rng(seed).random(shape)
+    return np.uint8(255 * np.clip(gaussian_filter(noise, 1) + 0.1 * noise, 0, 1))
+
+
+IMAGES = [texture(seed) for seed in range(12)]
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def detector(request):
+    return fit(IMAGES, changed(RECIPES[request.param], SMALL[request.param]))
+
+
+def same(one, other):
+    """Whether all that two inspections say is equal, bit for bit."""
+    return one.score == other.score and all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("anomaly_map", "reconstruction", "labels")
+    )
+
+
+# -- many -----------------------------------------------------------------------------------------
+
+
+def test_many_are_inspected_bit_for_bit_as_one_and_in_order(detector):
+    images = [texture(seed, (24 + seed % 3, 40)) for seed in range(20, 33)]
+
+    alone = [detector.inspect(image) for image in images]
+    together = list(detector.inspect_all(images))
+
+    assert len({one.score for one in alone}) == len(images)
+    assert all(same(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_an_image_that_cannot_be_used_is_told_by_its_number_after_those_before_it(detector):
+    inspected = detector.inspect_all([*IMAGES[:3], np.zeros((2, 2)), *IMAGES[3:]])
+
+    assert [next(inspected).score for _ in range(3)] == [
+        detector.inspect(image).score for image in IMAGES[:3]
+    ]
+    with pytest.raises(ImageError, match=r"^image 3: found an image of 2 x 2 pixels"):
+        next(inspected)
+
+
+def test_endless_images_are_drawn_few_at_a_time_and_threads_end(detector):
+    drawn = []
+    before = threading.active_count()
+
+    def endless():
+        while True:
+            drawn.append(len(drawn))
+            yield IMAGES[0]
+
+    inspected = detector.inspect_all(endless())
+    for _ in range(3):
+        next(inspected)
+    inspected.close()
+
+    assert len(drawn) <= 3 + 8
+    assert threading.active_count() == before
+
+
+# -- one function ---------------------------------------------------------------------------------
+
+
+def test_the_compiled_map_is_the_look_standardised_on_the_own_grid(detector):
+    image = texture(50, (40, 36))
+    shown = look(detector.recipe, detector.fitted, image)
+
+    standardised = detector.standardisation.apply(shown.residuals)
+
+    found = detector.inspect(image).anomaly_map
+    assert found.shape == (40, 36)
+    np.testing.assert_allclose(
+        found, shown.undo(standardised[..., None])[..., 0], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_what_is_found_may_be_written_to(detector):
+    found = detector.inspect(IMAGES[0])
+
+    for array in (found.anomaly_map, found.reconstruction, found.labels):
+        assert array.flags.writeable
+
+
+class Compiled:
+    """Counts what XLA compiles, by function."""
+
+    def __enter__(self):
+        jax.clear_caches()
+        self.names = Counter()
+        jax.monitoring.register_event_duration_secs_listener(self._count)
+        return self
+
+    def _count(self, event, _, *, fun_name="?", **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.names[fun_name] += 1
+
+    def since(self):
+        """Return the names since the last call."""
+        names, self.names = self.names, Counter()
+        return dict(names)
+
+    def __exit__(self, *_):
+        jax.monitoring.unregister_event_duration_listener(self._count)
+
+
+def test_a_first_map_compiles_one_function_and_later_ones_none(detector, tmp_path):
+    path = detector.save(tmp_path / "one.anomaly")
+
+    with Compiled() as compiled:
+        loaded = load(path)
+        assert compiled.since() == {}
+        loaded.inspect(IMAGES[0])
+        assert compiled.since() == {"jit(_scored)": 1}
+        for shape in [(32, 32), (24, 40), (63, 31)]:
+            loaded.inspect(texture(1, shape))
+        load(path).inspect(IMAGES[1])  # another detector of one shape
+        list(replace(loaded).inspect_all(IMAGES))
+        assert compiled.since() == {}
+
+
+def test_a_fit_compiles_little_whatever_the_number_of_images():
+    """Initial weights, a step, a look, and a dozen small ones: no second step for a last batch of another size."""
+    knobs = {"widths": (4,), "size": (32, 32), "duration": 2, "unit": "epochs", "batch": 4}
+    recipe = changed(RECIPES["autoencoder"], knobs)
+
+    counts = []
+    for number in (12, 15):  # 9 and 11 to train with: batches of 4 leave 1 and 3 over
+        with Compiled() as compiled:
+            fit((IMAGES * 2)[:number], recipe)
+            counts.append(sum(compiled.since().values()))
+
+    assert counts[0] == counts[1] <= 25
