@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from napari_anomaly.core import threads
-from napari_anomaly.core.threads import in_order, workers
+from napari_anomaly.core.threads import first_alone, in_order, workers
 
 PATIENCE = 20  # seconds after which a test fails instead of hanging
 
@@ -91,3 +91,33 @@ def test_work_may_be_split_among_threads_of_its_own():
 
 def test_there_is_a_thread_for_each_core_within_reason():
     assert 2 <= workers() <= 8
+
+
+def test_the_first_call_ends_before_any_other_begins():
+    running, most, lock = [], [], threading.Lock()
+    both = threading.Barrier(2, timeout=PATIENCE)
+
+    def work(k):
+        with lock:
+            running.append(k)
+            most.append(len(running))
+        if len(most) > 1:
+            both.wait()  # the second and the third run together
+        with lock:
+            running.remove(k)
+        return k
+
+    assert list(in_order(first_alone(work), range(3), threads=3)) == [0, 1, 2]
+    assert most == [1, 1, 2]
+
+
+def test_a_first_call_that_fails_lets_the_others_begin():
+    def work(k):
+        if k == 0:
+            raise ValueError("the first")
+        return k
+
+    alone = first_alone(work)
+    with pytest.raises(ValueError, match="the first"):
+        alone(0)
+    assert alone(1) == 1

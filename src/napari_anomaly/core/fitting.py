@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -193,9 +194,12 @@ def _read_training(
 
 
 def _settled(steps: Preprocessing, samples: Sequence[Sample], read: Reader) -> Preprocessing:
-    looked_at = samples[:: max(1, len(samples) // _LOOKS)]
-    with closing(read(looked_at, lambda _, image: image)) as pages:
-        return steps.settle(image for _, image in pages)
+    """Decide by some of the images; by the first that can be read, where none of those can."""
+    with closing(read.readable(samples[:: max(1, len(samples) // _LOOKS)])) as images:
+        if (one := next(images, None)) is not None:
+            return steps.settle(chain([one], images))
+    with closing(read.readable(samples)) as images:
+        return steps.settle(islice(images, 1))
 
 
 def _keeper(path: Path, recipe: Recipe, seed: int, images: bytes) -> StateFile:

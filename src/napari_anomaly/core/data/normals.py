@@ -1,6 +1,7 @@
 """Normal images as a person gives them: a dataset, a folder, one stack, or arrays."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -16,8 +17,9 @@ from napari_anomaly.core.data.reading import (
     pages_among,
     read_samples,
     read_through,
+    work_through,
 )
-from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.core.types import Image, Sample
 
 Result = TypeVar("Result")
@@ -46,6 +48,13 @@ class Reader:
     ) -> Generator[tuple[Sample, Result], None, None]:
         """Yield pages and what ``work`` makes of their images, in order; threads read and work ahead."""
         return read_through(samples, self.pages, work)
+
+    def readable(self, samples: Iterable[Sample]) -> Generator[Image, None, None]:
+        """Yield the images of those pages that can be read, without a word about the others."""
+        with closing(work_through(samples, self.pages, lambda _, image: image)) as pages:
+            for _, image in pages:
+                if not isinstance(image, ImageError):
+                    yield image
 
 
 def source(data: Data) -> tuple[tuple[Sample, ...], Reader]:
