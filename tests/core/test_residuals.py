@@ -108,7 +108,9 @@ def test_an_image_does_not_depend_on_its_batch():
     np.testing.assert_allclose(together[2], alone[0], atol=1e-6)
 
 
-@pytest.mark.parametrize(("sigma", "height", "width"), [(0.5, 8, 24), (1.5, 17, 9), (4.0, 9, 40)])
+@pytest.mark.parametrize(
+    ("sigma", "height", "width"), [(0.5, 8, 24), (1.5, 17, 9), (4.0, 9, 40), (2.0, 150, 1100)]
+)
 def test_blur_is_that_of_scipy(sigma, height, width):
     image = np.random.default_rng(height * width).random((2, height, width, 2), np.float32)
 

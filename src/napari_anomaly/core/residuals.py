@@ -1,5 +1,6 @@
 """Image and reconstruction in, residual map out. Both lie in [0, 1], so that numbers mean the same for every method."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -54,8 +55,38 @@ def blur(images: Images, sigma: float, *, radius: int | None = None) -> Images:
     if sigma == 0:
         return images
     rows, columns = (_gaussian(side, sigma, radius) for side in images.shape[1:3])
-    along_y = jnp.einsum("yi,nixc->nyxc", rows, images, precision="highest")
-    return jnp.einsum("xj,nyjc->nyxc", columns, along_y, precision="highest")
+    return _along_x(columns, _along_y(rows, images))
+
+
+def _along_y(matrix: np.ndarray, images: Array) -> Array:
+    """``(v, y)`` times ``(n, y, x, ...)``."""
+    parts = [
+        jnp.einsum("vy,ny...->nv...", block, images[:, span], precision="highest")
+        for span, block in _blocks(matrix)
+    ]
+    return jnp.concatenate(parts, axis=1)
+
+
+def _along_x(matrix: np.ndarray, images: Array) -> Array:
+    """``(u, x)`` times ``(n, y, x, ...)``."""
+    parts = [
+        jnp.einsum("ux,nyx...->nyu...", block, images[:, :, span], precision="highest")
+        for span, block in _blocks(matrix)
+    ]
+    return jnp.concatenate(parts, axis=2)
+
+
+def _blocks(matrix: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut a banded matrix into rows and the columns where these are not zero: time by the pixel, not its square."""
+    step = max(_ROWS, -(-len(matrix) // _MOST_BLOCKS))
+    for start in range(0, len(matrix), step):
+        rows = matrix[start : start + step]
+        used = np.flatnonzero(rows.any(0))
+        span = slice(int(used[0]), int(used[-1]) + 1)
+        yield span, rows[:, span]
+
+
+_ROWS, _MOST_BLOCKS = 64, 16  # each block is compiled
 
 
 def _gaussian(side: int, sigma: float, radius: int | None) -> np.ndarray:
@@ -107,8 +138,7 @@ def stretch(maps: Maps, shape: tuple[int, int], *, smooth: float = 0.0) -> Float
     if smooth == 0 and maps.shape[1:] == shape:
         return maps
     rows, columns = map(partial(_stretched, smooth=smooth), maps.shape[1:], shape)
-    along_y = jnp.einsum("vy,nyx->nvx", rows, maps, precision="highest")
-    return jnp.einsum("ux,nvx->nvu", columns, along_y, precision="highest")
+    return _along_x(columns, _along_y(rows, maps))
 
 
 def _stretched(coarse: int, fine: int, *, smooth: float) -> np.ndarray:
