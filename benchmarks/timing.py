@@ -40,12 +40,17 @@ class Side:
     Parameters
     ----------
     prepare : callable
-        A module's function: arguments to :data:`Work`, warmed up. Runs in the process.
+        A module's function: arguments to :data:`Work`. Runs in the process.
     arguments : sequence
     environment : mapping, optional
         Environment variables of the process.
     cores : int, optional
         Cores it may use; all if not given.
+
+    Attributes
+    ----------
+    first : Round
+        The round that warmed it up, compilation included.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class Side:
         there.close()
         os.environ.clear()
         os.environ.update(before)
-        self.pipe.recv()  # warm
+        self.first: Round = self.pipe.recv()
 
     def round(self) -> Round:
         """Do a round."""
@@ -81,8 +86,7 @@ def _serve(pipe: Any, cores: int | None, prepare: Callable[..., Work], arguments
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     work = prepare(*arguments)
-    work()
-    pipe.send("warm")
+    pipe.send(timed(work))
     while pipe.recv() is not None:
         pipe.send(timed(work))
 

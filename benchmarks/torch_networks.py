@@ -2,8 +2,8 @@
 
 The same layers, paddings, slopes, losses, Adam, schedule, clipping and averaged weights as ``core/nn`` and
 ``core/methods``; ``tests/benchmarks/test_torch_parity.py`` checks outputs and losses against ours, weights being equal.
-PyTorch's best settings as measured (``training.py --reference both`` measures them again): channels_last, fused Adam,
-a flattening that needs no copy, and ``torch.compile`` where it is faster.
+PyTorch's best settings as measured: channels_last, fused Adam, activations in place, a flattening that needs no copy,
+and ``torch.compile`` where it is faster: not on the CPUs we tried (``training.py --sides torch torch-compiled``).
 """
 
 import copy
@@ -39,9 +39,12 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(n, c, y, x)`` to codes ``(n, outputs)``, or ``(n, c', y', x')`` without a dense layer."""
         for convolution in self.convolutions:
-            x = functional.leaky_relu(convolution(x), _SLOPE)
+            x = convolution(x)
             if self.pool:
-                x = functional.max_pool2d(x, 2)
+                x = functional.max_pool2d(
+                    x, 2
+                )  # before the activation, which keeps the order: a quarter of its work
+            x = functional.leaky_relu(x, _SLOPE, inplace=True)
         return x if self.dense is None else self.dense(x.permute(0, 2, 3, 1).flatten(1))
 
 
@@ -61,10 +64,10 @@ class Decoder(nn.Module):
         """Codes to images ``(n, c, y, x)``; the last layer is linear."""
         x = code
         if self.dense is not None:
-            x = functional.leaky_relu(self.dense(x), _SLOPE)
+            x = functional.leaky_relu(self.dense(x), _SLOPE, inplace=True)
             x = x.view(-1, *self.small).permute(0, 3, 1, 2)  # channels_last in memory already
         for convolution in self.convolutions[:-1]:
-            x = functional.leaky_relu(convolution(x), _SLOPE)
+            x = functional.leaky_relu(convolution(x), _SLOPE, inplace=True)
         return self.convolutions[-1](x)
 
 
@@ -158,7 +161,11 @@ def array_of(images: Tensor) -> np.ndarray:
 
 
 class Steps:
-    """A training step as ours: Adam with the recipe's schedule, clipped gradients, averaged weights."""
+    """A training step as ours: Adam with the recipe's schedule, clipped gradients, averaged weights.
+
+    ``mode`` is that of ``torch.compile``, None leaves it out; ``bf16`` computes in bfloat16 by autocast, with
+    weights and losses in float32.
+    """
 
     def __init__(
         self,
@@ -166,19 +173,22 @@ class Steps:
         knobs: Training,
         total: int,
         *,
-        compiled: bool,
-        mode: str = "default",
+        mode: str | None = None,
+        bf16: bool = False,
     ) -> None:
         self.network, self.knobs, self.total, self.done = network, knobs, total, 0
         self.weights = list(network.parameters())
         self.mean = [weight.detach().clone() for weight in self.weights]
         self.adam = torch.optim.Adam(self.weights, lr=knobs.learning_rate, fused=True)
-        self.losses = torch.compile(network.losses, mode=mode) if compiled else network.losses
+        self.losses = network.losses if mode is None else torch.compile(network.losses, mode=mode)
+        self.bf16 = bf16
 
     def step(self, batch: Tensor, noise: Tensor | None = None) -> Tensor:
         """Take one step on ``(b, c, y, x)`` images; return the ``(b,)`` losses before it."""
         noise = self.network.noise(len(batch)) if noise is None else noise
-        losses = self.losses(batch, noise)
+        torch.compiler.cudagraph_mark_step_begin()
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.bf16):
+            losses = self.losses(batch, noise)
         losses.mean().backward()
         if self.knobs.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.knobs.clip, foreach=True)
@@ -206,8 +216,8 @@ class Steps:
 
     def run(self, images: Tensor, order: np.ndarray) -> float:
         """Take a step for each row of ``order`` ``(steps, b)``; return the last mean loss."""
-        for chosen in order:
-            batch = images[torch.from_numpy(chosen).to(images.device)]
+        for chosen in torch.from_numpy(order).to(images.device):
+            batch = images[chosen]
             if self.knobs.flip:
                 mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
                 batch = torch.where(mirrored, batch.flip(3), batch)

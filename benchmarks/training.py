@@ -6,8 +6,8 @@ Ours runs through the methods' own ``fit_steps``, as a user's fit does; theirs i
 hold equal to ours. Compilation and the first steps are not counted. Images are random (seed 0). Sides:
 
 - ``ours``: as it comes. ``ours-kept``: with glibc told to keep its memory (``timing.KEPT``).
-- ``torch``: eager, channels_last, fused Adam. ``torch-kept``: the same with glibc told to keep its memory, which on
-  a CPU saves it up to half of the time. ``torch-compiled``: with ``torch.compile``; slower on the CPUs we measured.
+- ``torch``: eager, with the settings named in ``torch_networks.py``. ``torch-kept``: the same with glibc told to keep
+  its memory. ``torch-compiled``: with ``torch.compile``.
 
 A ratio above 1 means that ours is faster: of each round by the clock (median, quartiles), of the fastest rounds, by CPU
 time. Batches are the recipe's own, except for ``autoencoder-mvtec``, whose 70 take too long for a CPU: see ``--batch``.
@@ -46,7 +46,8 @@ GRIDS = {
     "vae": (128, 128, 3),
 }
 SMALLER = {"autoencoder-mvtec": 16}
-STEPS = {"autoencoder": 6, "autoencoder-mvtec": 1, "autoencoder-weld": 1, "vae": 6}
+STEPS = {"autoencoder": 8, "autoencoder-mvtec": 1, "autoencoder-weld": 1, "vae": 8}
+"""Of one round: whole calls of the training loop, which takes several small steps in one."""
 SIDES = ("ours", "ours-kept", "torch", "torch-kept", "torch-compiled")
 _FOR_EVER = 1_000_000  # steps
 
@@ -69,9 +70,13 @@ def prepare_ours(recipe: str, batch: int | None, side: int | None, steps: int, c
     """Rounds of steps through ``fit_steps``; what was begun is waited for, so that it counts."""
     import jax
 
+    from napari_anomaly.core.stack import Stack
+
     knobs = knobs_of(recipe, batch)
     images = images_of(recipe, knobs.training.batch, side)
-    running = knobs.implementation().fit_steps(knobs, images, seed=0, budget=None, keeper=None)
+    running = knobs.implementation().fit_steps(
+        knobs, Stack.of(images), seed=0, budget=None, keeper=None
+    )
     done = 0
 
     def work() -> float:
@@ -98,7 +103,7 @@ def prepare_torch(
     knobs = knobs_of(recipe, batch)
     images = images_of(recipe, knobs.training.batch, side)
     network = network_of(knobs, images.shape[1:])
-    training = Steps(network, knobs.training, _FOR_EVER, compiled=compiled)
+    training = Steps(network, knobs.training, _FOR_EVER, mode="default" if compiled else None)
     tensor, rng = tensor_of(images), np.random.default_rng(0)
 
     def work() -> float:
@@ -120,7 +125,7 @@ def side_of(name: str, arguments: Sequence[Any], cores: int) -> Side:
 
 def measure(recipe: str, choices: argparse.Namespace) -> dict[str, list[Round]]:
     """Let the sides take turns with one recipe."""
-    steps = STEPS[recipe] if choices.side is None else 2
+    steps = STEPS[recipe] if choices.side is None else 64
     arguments = (recipe, choices.batch, choices.side, steps, choices.cores)
     sides = {name: side_of(name, arguments, choices.cores) for name in choices.sides}
     return alternate(sides, choices.rounds)

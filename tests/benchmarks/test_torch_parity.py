@@ -17,6 +17,7 @@ from napari_anomaly.core.methods import autoencoder, vae
 from napari_anomaly.core.methods.recipes import VAE, Autoencoder, Training
 from napari_anomaly.core.nn.build import fresh, to_arrays
 from napari_anomaly.core.progress import finished
+from napari_anomaly.core.stack import Stack
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: `uv sync --group bench`")
 
@@ -83,13 +84,13 @@ def test_reconstructions_are_equal(case):
 
 def test_losses_are_equal(case):
     knobs, ours, network, images = case
-    key, noise = jax.random.key(1), None
+    keys, noise = jax.random.split(jax.random.key(1), 4), None
     loss = autoencoder.squared_error
     if isinstance(knobs, VAE):
-        loss, noise = vae.negative_elbo, np.array(jax.random.normal(key, (4, knobs.latent)))
+        loss, noise = vae.negative_elbo, np.stack([jax.random.normal(key, (6,)) for key in keys])
         noise = torch.from_numpy(noise)
     found = network.losses(theirs.tensor_of(images), noise)
-    expected = nnx.jit(loss)(ours, jnp.asarray(images), key)
+    expected = nnx.jit(loss)(ours, jnp.asarray(images), keys)
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-4)
 
 
@@ -99,8 +100,8 @@ def test_weights_are_equal_after_three_steps_of_the_training_loop(name):
     knobs, grid, ours = _fresh(name)
     network = _twin(knobs, grid, nnx.state(ours, nnx.Param))
     images = np.random.default_rng(0).standard_normal((4, *grid), dtype=np.float32)
-    fitted = finished(autoencoder.fit_steps(knobs, images, seed=0, budget=None))
-    steps = theirs.Steps(network, knobs.training, 3, compiled=False)
+    fitted = finished(autoencoder.fit_steps(knobs, Stack.of(images), seed=0, budget=None))
+    steps = theirs.Steps(network, knobs.training, 3)
     steps.run(theirs.tensor_of(images), np.tile(np.arange(4), (3, 1)))
     expected = _twin(knobs, grid, fitted.weights)
     batch = theirs.tensor_of(images)
