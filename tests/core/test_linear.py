@@ -101,6 +101,41 @@ def test_moments_are_those_of_all_patches():
     np.testing.assert_allclose(covariance, np.cov(flat.T, bias=True), atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_moments_of_all_scales_are_those_of_the_patches_looked_at(channels):
+    """Against patches cut one by one and NumPy's covariance in float64."""
+    train = textures(5, 33, 47, channels)  # 2 and 4 do not divide it
+    knobs = Linear(patch=3, scales=(1, 2, 4))
+
+    moments = run(linear._patch_moments(knobs, Stack.of(train)))
+
+    for scale, step, (mean, covariance) in zip((1, 2, 4), (17, 5, 1), moments, strict=True):
+        small = np.asarray(linear.shrink(jnp.asarray(train), scale), np.float64)
+        flat = np.concatenate(
+            [patches_of(one, 3).reshape(-1, 9 * channels)[::step] for one in small]
+        )
+        np.testing.assert_allclose(mean, flat.mean(0), atol=1e-6)
+        np.testing.assert_allclose(covariance, np.cov(flat.T, bias=True), atol=2e-6)
+
+
+def test_fitting_takes_each_image_once_for_all_scales():
+    taken = []
+    train = textures(6)
+
+    def again(k):
+        taken.append(k)
+        return train[k]
+
+    fit_again = linear.fit_steps(
+        Linear(patch=4, scales=(1, 2, 4)), Stack(train.shape, [], again), seed=0, budget=None
+    )
+    whole = fit(Linear(patch=4, scales=(1, 2, 4)), train)
+
+    for name, array in run(fit_again).arrays().items():
+        np.testing.assert_array_equal(array, whole.arrays()[name])
+    assert sorted(taken) == list(range(6))
+
+
 @pytest.mark.parametrize("period", [2, 3, 4, 8, 16])
 def test_a_periodic_texture_is_reconstructed_wherever_it_starts(period):
     """Its patches span as many dimensions as the period; a step of that many pixels would see one of them."""
@@ -141,6 +176,18 @@ def test_whole_images_are_reconstructed_as_scikit_learn_does():
     theirs = PCA(4).fit(train.reshape(9, -1).astype(np.float64))
     expected = theirs.inverse_transform(theirs.transform(image.reshape(2, -1).astype(np.float64)))
     np.testing.assert_allclose(pair.reconstruction, expected.reshape(image.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_whole_images_in_blocks_give_the_components_of_all_at_once(block, monkeypatch):
+    train, image = textures(9, 16, 20, 3), textures(2, 16, 20, 3, seed=5)
+    knobs = Linear(support="image", components=4)
+    (whole,) = fit(knobs, train).pairs(jnp.asarray(image))
+    monkeypatch.setattr(linear, "_BLOCK", block * 16 * 20 * 3 * 8)
+
+    (pair,) = fit(knobs, train).pairs(jnp.asarray(image))
+
+    np.testing.assert_allclose(pair.reconstruction, whole.reconstruction, atol=1e-5)
 
 
 def test_images_given_several_times_add_no_components():
