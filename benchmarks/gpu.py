@@ -11,8 +11,8 @@ anything of a GPU.
 - ``torch bf16``: ``torch.compile`` of network and loss under autocast to bfloat16, the same otherwise; the modes are
   tried and the fastest one is kept. ``torch tf32``: float32 with TF32 matrix products. ``torch f32``: float32.
   Images, order and flips are on the card too. Fused Adam, channels_last.
-- Roofline: FLOPs and bytes that the layers' shapes ask for at the least (``counts.py``), each pass at the card's peak of
-  arithmetic or of memory, whichever takes longer. What XLA counts for the compiled gradient is printed beside it.
+- Roofline: FLOPs and bytes that the layers' shapes ask for at the least (``counts.py``), each pass at the card's peak
+  of arithmetic or of memory, whichever takes longer. What XLA counts for the compiled gradient is printed beside it.
 """
 
 import argparse
@@ -23,7 +23,19 @@ from typing import Any
 
 import numpy as np
 from counts import Card, least_seconds, totals
-from timing import Round, Side, Work, alternate, machine, ratio_cells, record, table, times, write
+from timing import (
+    Round,
+    Side,
+    Work,
+    alternate,
+    in_a_process,
+    machine,
+    ratio_cells,
+    record,
+    table,
+    times,
+    write,
+)
 
 from napari_anomaly.core.methods.recipes import RECIPES
 
@@ -193,15 +205,6 @@ def describe(small: bool) -> dict[str, Any]:
     }
 
 
-def in_a_process(work: Any, *arguments: Any) -> Any:
-    """Call in a fresh process, which gives the card back."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
 def torch_sees() -> str:
     """Return what PyTorch would run on: a card, the CPU, or why it does not run at all."""
     if importlib.util.find_spec("torch") is None:
@@ -257,8 +260,8 @@ def told_of(about: dict[str, Any], knobs: Any, grid: tuple[int, int, int], size:
     return (
         f"{about['device']}, jax {about['jax']}, computed in {about['compute']}\n"
         f"peaks: {card.flops / 1e12:.3g} TFLOP/s, {card.bandwidth / 1e9:.3g} GB/s ({card.source})\n"
-        f"a step of {batch} images: {flops / 1e9:.2f} GFLOP and {moved / 1e9:.2f} GB, counted from the layers; XLA counts "
-        f"{xla[0]} GFLOP and {xla[1]} GB for its gradient, without Adam"
+        f"a step of {batch} images: {flops / 1e9:.2f} GFLOP and {moved / 1e9:.2f} GB, counted from the layers\n"
+        f"(XLA counts {xla[0]} GFLOP and {xla[1]} GB for its gradient, without Adam)"
     )
 
 
