@@ -159,6 +159,28 @@ def test_importing_the_package_loads_few_modules():
     assert int(in_a_fresh_interpreter(code)) < 60
 
 
+def test_reading_the_manifest_loads_nothing_of_ours():
+    """What napari does with a plugin when it starts."""
+    pytest.importorskip("npe2")
+    code = (
+        "import sys, npe2; npe2.PluginManifest.from_distribution('napari-anomaly'); "
+        "heavy = {'napari_anomaly', 'jax', 'flax', 'scipy', 'skimage', 'matplotlib', 'napari'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert in_a_fresh_interpreter(code) == "[]\n"
+
+
+def test_a_first_map_loads_no_more_than_it_needs():
+    """Each of these takes a tenth of a second or more, and only fitting or drawing needs it."""
+    code = (
+        "import sys, napari_anomaly.core.detector, napari_anomaly.core.methods.linear; "
+        "unwanted = {'scipy.ndimage', 'scipy.signal', 'scipy.stats', 'scipy.special', 'flax', 'optax', 'matplotlib', "
+        "'rich', 'skimage.measure'}; "
+        "print(sorted(unwanted & set(sys.modules)))"
+    )
+    assert in_a_fresh_interpreter(code) == "[]\n"
+
+
 def test_opening_a_folder_needs_no_jax(tmp_path):
     (tmp_path / "one.png").touch()
     code = (

@@ -28,6 +28,7 @@ from napari_anomaly.core.methods.recipes import (
     recipe_of,
     to_plain,
 )
+from napari_anomaly.core.nn.compiling import cache
 from napari_anomaly.core.nn.devices import device_kind
 from napari_anomaly.core.normalise import Intensities
 from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
@@ -100,6 +101,7 @@ def fit_steps(
         If the loss stops being finite.
     """
     began = time.monotonic()
+    cache()
     recipe, name = (
         recipe_of(recipe),
         recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,
