@@ -93,22 +93,31 @@ def test_there_is_a_thread_for_each_core_within_reason():
     assert 2 <= workers() <= 8
 
 
-def test_the_first_call_ends_before_any_other_begins():
-    running, most, lock = [], [], threading.Lock()
-    both = threading.Barrier(2, timeout=PATIENCE)
+def test_the_first_call_ends_before_any_other_begins(monkeypatch):
+    begun, tries, all_tried = [], [], threading.Event()
+
+    class Watched:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def __enter__(self):
+            tries.append(self)
+            if len(tries) == 3:
+                all_tried.set()
+            self.lock.acquire()
+
+        def __exit__(self, *reason):
+            self.lock.release()
 
     def work(k):
-        with lock:
-            running.append(k)
-            most.append(len(running))
-        if len(most) > 1:
-            both.wait()  # the second and the third run together
-        with lock:
-            running.remove(k)
+        begun.append(k)
+        if len(begun) == 1:
+            assert all_tried.wait(PATIENCE)  # the others are waiting at the door
+            assert begun == [k]
         return k
 
+    monkeypatch.setattr(threads, "Lock", Watched)
     assert list(in_order(first_alone(work), range(3), threads=3)) == [0, 1, 2]
-    assert most == [1, 1, 2]
 
 
 def test_a_first_call_that_fails_lets_the_others_begin():
