@@ -16,6 +16,7 @@ from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.reach import radius
 from napari_anomaly.core.nn.train import train
+from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
 
 
@@ -63,13 +64,13 @@ class FittedAutoencoder:
         return to_arrays(self.weights, self.grid)
 
 
-def squared_error(network: Network, images: Images, key: Array) -> Float[Array, " n"]:
+def squared_error(network: Network, images: Images, keys: Array) -> Float[Array, " n"]:
     """Mean squared error of each image."""
     return ((network(images) - images) ** 2).mean((1, 2, 3))
 
 
 def fit_steps(
-    knobs: Autoencoder, images: np.ndarray, *, seed: int, budget: float | None, keeper: Any = None
+    knobs: Autoencoder, images: Stack, *, seed: int, budget: float | None, keeper: Any = None
 ) -> Generator[Progress, None, FittedAutoencoder]:
     """Train on ``(n, y, x, c)`` normalised images."""
     grid: Grid = images.shape[1:]

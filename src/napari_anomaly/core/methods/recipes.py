@@ -105,6 +105,20 @@ class Training:
     flip: bool = Field(
         default=False, description="mirror half of the training images left to right"
     )
+    rotate: float = Field(
+        default=0.0, ge=0, le=180, description="turn training images by up to so many degrees"
+    )
+    crop: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="cut up to this share of the sides off training images, and enlarge the rest",
+    )
+    brightness: float = Field(
+        default=0.0,
+        ge=0,
+        description="brighten or darken training images by up to so many standard deviations",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,6 +1,7 @@
 """Variational autoencoder: a Gaussian latent, the evidence lower bound as loss and, if wanted, as score."""
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from napari_anomaly.core.methods.recipes import VAE
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.train import train
+from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
 
 Latent = Float[Array, "n latent"]
@@ -33,7 +35,7 @@ class Network(nnx.Module):
 
     def encode(self, images: Images) -> tuple[Latent, Latent]:
         """Mean and log-variance of q(z | x)."""
-        mean, log_variance = jnp.split(self.encoder(images), 2, axis=-1)
+        mean, log_variance = jnp.split(self.encoder(images).astype(jnp.float32), 2, axis=-1)
         return mean, log_variance
 
 
@@ -42,17 +44,22 @@ def divergence(mean: Latent, log_variance: Latent) -> Float[Array, " n"]:
     return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(-1)
 
 
-def negative_elbo(network: Network, images: Images, key: Array) -> Float[Array, " n"]:
+def negative_elbo(network: Network, images: Images, keys: Array) -> Float[Array, " n"]:
     """Negative evidence lower bound of each image, divided by its number of values.
 
     The division changes no minimum; it keeps the loss comparable between image sizes. A unit-variance Gaussian
     decoder makes the reconstruction term half the summed squared error, up to a constant.
     """
     mean, log_variance = network.encode(images)
-    z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+    z = mean + jnp.exp(0.5 * log_variance) * _noise(keys, mean.shape[1])
     reconstruction = 0.5 * ((network.decoder(z) - images) ** 2).sum((1, 2, 3))
     total = reconstruction + network.beta * divergence(mean, log_variance)
     return total / np.prod(images.shape[1:])
+
+
+def _noise(keys: Array, size: int) -> Latent:
+    """Draw standard normal numbers, each image's by its own key."""
+    return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
 @partial(
@@ -97,7 +104,7 @@ class FittedVAE:
 
 
 def fit_steps(
-    knobs: VAE, images: np.ndarray, *, seed: int, budget: float | None, keeper: Any = None
+    knobs: VAE, images: Stack, *, seed: int, budget: float | None, keeper: Any = None
 ) -> Generator[Progress, None, FittedVAE]:
     """Train on ``(n, y, x, c)`` normalised images."""
     grid: Grid = images.shape[1:]
@@ -106,8 +113,9 @@ def fit_steps(
         network, negative_elbo, images, knobs.training, seed=seed, budget=budget, keeper=keeper
     )
     graph = nnx.graphdef(network)
-    chunks = [images[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
-    kl = np.concatenate([np.asarray(_divergences(graph, weights, chunk)) for chunk in chunks])
+    chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
+    with closing(images.batches(chunks)) as batches:
+        kl = np.concatenate([np.asarray(_divergences(graph, weights, one)) for one in batches])
     moments = jnp.asarray([kl.mean(), max(kl.std(), 1e-6)], jnp.float32)
     return FittedVAE(weights, moments, graph, grid, knobs.score)
 

@@ -5,11 +5,12 @@ from itertools import pairwise
 from math import prod
 
 import jax
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from napari_anomaly.core.errors import RecipeError
-from napari_anomaly.core.nn.conv import UpConv
+from napari_anomaly.core.nn.conv import UpConv, convolve
 
 Grid = tuple[int, int, int]
 """``(y, x, c)`` of the images a network takes."""
@@ -53,10 +54,16 @@ class Encoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "n y x c"]) -> Array:
         """Images to codes: ``(n, outputs)``, or ``(n, y', x', c')`` without a dense layer."""
+        x = x.astype(
+            self.convolutions[0].kernel.dtype
+        )  # computed as precisely as the weights are kept
         for convolution in self.convolutions:
-            x = nnx.leaky_relu(convolution(x), _SLOPE)
+            x = convolve(convolution, x)
             if self.pool:
-                x = nnx.max_pool(x, (2, 2), (2, 2))  # (n, y/2, x/2, c)
+                x = _largest_of_four(
+                    x
+                )  # before the activation: it keeps the order and costs less there
+            x = nnx.leaky_relu(x, _SLOPE)
         return x if self.dense is None else self.dense(x.reshape(len(x), -1))
 
 
@@ -78,4 +85,10 @@ class Decoder(nnx.Module):
             x = nnx.leaky_relu(self.dense(x), _SLOPE).reshape(len(x), *self.small)
         for convolution in self.convolutions[:-1]:
             x = nnx.leaky_relu(convolution(x), _SLOPE)
-        return self.convolutions[-1](x)
+        return self.convolutions[-1](x).astype(np.float32)
+
+
+def _largest_of_four(x: Float[Array, "n y x c"]) -> Float[Array, "n y/2 x/2 c"]:
+    """Max-pooling of 2 x 2 pixels; its gradient is fast on the CPU too."""
+    n, height, width, channels = x.shape
+    return x.reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))

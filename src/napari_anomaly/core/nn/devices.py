@@ -1,10 +1,15 @@
 """What the computation runs on."""
 
-from typing import Literal
+import os
+from contextlib import suppress
+from typing import Any, Literal
 
 import jax
+from jax.sharding import Mesh
 
 from napari_anomaly.core.errors import AnomalyError
+
+_MOST_CORES = 8  # more devices than that have too few images of a batch each
 
 
 class DeviceError(AnomalyError, RuntimeError):
@@ -25,9 +30,9 @@ def use(device: Literal["auto", "cpu", "gpu"]) -> None:
         If there is no GPU that JAX can use.
     """
     if device == "cpu":
-        jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
+        jax.config.update("jax_platforms", "cpu")
     elif device == "gpu":
-        jax.config.update("jax_platforms", None)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_platforms", None)
         try:
             jax.devices("gpu")
         except RuntimeError as error:
@@ -40,3 +45,34 @@ def use(device: Literal["auto", "cpu", "gpu"]) -> None:
 def device_kind() -> str:
     """Return the kind of the first device, as JAX calls it: ``cpu``, or the name of a GPU."""
     return str(jax.devices()[0].device_kind)
+
+
+def prepare() -> None:
+    """Let JAX use every core: one CPU device for each, as most of its CPU code runs on one.
+
+    Changes nothing once JAX is at work, nor what the user has set.
+    """
+    config: Any = jax.config
+    chosen = config.jax_num_cpu_devices > 0
+    if not chosen and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):  # at work already
+            config.update("jax_num_cpu_devices", min(_cores(), _MOST_CORES))
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def mesh_of_all() -> Mesh:
+    """Return all devices along one axis, ``images``: each trains on its share of a batch."""
+    return jax.make_mesh((jax.local_device_count(),), ("images",))
+
+
+def room_for(nbytes: int) -> bool:
+    """Return whether arrays of so many bytes may stay on the first device: in a quarter of its memory."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return bool(4 * nbytes <= stats.get("bytes_limit", 0))

@@ -1,0 +1,225 @@
+"""What the devices do in one call: a few steps of training, compiled as one program over all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array, Float, Int, Key
+
+from napari_anomaly.core.nn.augment import augmented
+
+Images = Float[Array, "m y x c"]
+Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, " n"]]
+"""Model, images and a key for each image to one loss per image."""
+
+_AT_ONCE = 2**17
+"""Pixels of a CPU's part of a batch that go through the network together: what they become fits its cache."""
+
+_CALL = {"cpu": 2**20, "gpu": 2**27}
+"""Pixels trained on in one call: short enough to be interrupted, long enough to cost no more than its steps."""
+
+_MOST_STEPS = 64
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "weights", "mean", "optimiser"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class State:
+    """Steps done, weights, their running mean, and the optimiser's own state."""
+
+    step: Array
+    weights: nnx.State[Any, Any]
+    mean: nnx.State[Any, Any]
+    optimiser: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the images of a step fall to devices, and steps to calls.
+
+    Attributes
+    ----------
+    total : int
+        Steps of the whole training.
+    batch : int
+        Images of a step.
+    local : int
+        Places for them on each device; what exceeds the batch is filled up and does not count.
+    parts : int
+        Of a device's images, that go through the network one after the other.
+    calls : int
+        Steps in one call.
+    resident : bool
+        Whether all images stay on every device.
+    compute : str
+        Type that the network is computed in; weights and losses are float32.
+    """
+
+    total: int
+    batch: int
+    local: int
+    parts: int
+    steps: int
+    resident: bool
+    compute: str
+
+
+def plan_of(
+    shape: tuple[int, ...], knobs: Any, mesh: Mesh, *, resident: bool, compute: str = "float32"
+) -> Plan:
+    """Plan the training on images of a shape ``(n, y, x, c)``."""
+    platform = mesh.devices.flat[0].platform
+    batch = min(knobs.batch, shape[0])
+    pixels = shape[1] * shape[2]
+    local = -(-batch // mesh.size)
+    parts = 1
+    if platform == "cpu":
+        parts = -(-local * pixels // _AT_ONCE)
+        parts = min(local, parts)
+        local = -(-local // parts) * parts
+    steps = max(1, min(_MOST_STEPS, _CALL.get(platform, _CALL["gpu"]) // (batch * pixels)))
+    return Plan(steps_of(knobs, shape[0]), batch, local, parts, steps, resident, compute)
+
+
+def steps_of(knobs: Any, images: int) -> int:
+    """How many steps a training takes."""
+    per_epoch = -(-images // min(knobs.batch, images))
+    return int(knobs.duration * per_epoch) if knobs.unit == "epochs" else int(knobs.duration)
+
+
+def rate(knobs: Any, total: int) -> optax.Schedule:
+    """Learning rate by step."""
+    if knobs.schedule == "constant":
+        return optax.constant_schedule(knobs.learning_rate)
+    warm = min(50, total // 10)
+    return optax.warmup_cosine_decay_schedule(0.0, knobs.learning_rate, warm, max(total, warm + 1))
+
+
+def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
+    """Adam, after clipping where wanted."""
+    adam = optax.adam(rate(knobs, total))
+    return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
+
+
+@partial(jax.jit, static_argnames=("images", "batch", "steps"))
+def chosen(
+    key: Array, first: Array, *, images: int, batch: int, steps: int
+) -> Int[Array, "steps batch"]:
+    """Which images the steps from ``first`` on take.
+
+    Each epoch is a fresh order, its last batch filled up from its beginning.
+    """
+    per_epoch = -(-images // batch)
+
+    def of(step: Array) -> Array:
+        epoch = jax.random.fold_in(key, 2 * (step // per_epoch) + 1)
+        order = jax.random.permutation(epoch, images)
+        of_step: Array = order[(step % per_epoch * batch + jnp.arange(batch)) % images]
+        return of_step
+
+    rows: Array = jax.lax.map(of, first + jnp.arange(steps))
+    return rows
+
+
+@partial(
+    jax.jit, static_argnames=("graph", "loss", "knobs", "plan", "mesh"), donate_argnames="state"
+)
+def take_steps(
+    state: State,
+    images: Images,
+    rows: Int[Array, "steps place"],
+    count: Array,
+    key: Array,
+    *,
+    graph: Any,
+    loss: Loss,
+    knobs: Any,
+    plan: Plan,
+    mesh: Mesh,
+) -> tuple[State, Float[Array, "steps place"]]:
+    """Take ``count`` steps, no more than there are rows; ``state`` is used up.
+
+    Parameters
+    ----------
+    images : array, ``(m, y, x, c)``
+        All images on every device, or each device's own share of those that the rows name.
+    rows : array, ``(steps, devices * local)``
+        Each device's columns name rows of the images it holds.
+
+    Returns
+    -------
+    State, and the losses ``(steps, devices * local)``
+    """
+    one = partial(_one_step, graph=graph, loss=loss, knobs=knobs, plan=plan)
+
+    def on_each(state: State, images: Images, rows: Array, count: Array, key: Array) -> Any:
+        def body(k: Array, before: tuple[State, Array]) -> tuple[State, Array]:
+            state, losses = one(before[0], images[rows[k]], key)
+            return state, before[1].at[k].set(losses)
+
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(rows.shape)))
+
+    split = Spec(None, "images")
+    result: tuple[State, Array] = jax.shard_map(
+        on_each,
+        mesh=mesh,
+        in_specs=(Spec(), Spec() if plan.resident else Spec("images"), split, Spec(), Spec()),
+        out_specs=(Spec(), split),
+        check_vma=False,
+    )(state, images, rows, count, key)
+    return result
+
+
+def _one_step(
+    state: State, batch: Images, key: Array, *, graph: Any, loss: Loss, knobs: Any, plan: Plan
+) -> tuple[State, Float[Array, " m"]]:
+    """One step on this device's share of the images: the new state, the same on all, and its losses."""
+    place = jax.lax.axis_index("images") * plan.local + jnp.arange(plan.local)
+    step_key = jax.random.fold_in(key, 2 * state.step)
+    keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
+    share = (place < plan.batch) / plan.batch
+
+    def summed(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
+        cast = jax.tree.map(lambda one: one.astype(plan.compute), weights)
+        changing, own = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        losses = loss(nnx.merge(graph, cast), augmented(images, changing, knobs), own)
+        return (losses * share).sum(), losses
+
+    gradient, losses = _by_parts(
+        jax.grad(summed, has_aux=True), state.weights, (batch, keys, share), plan.parts
+    )
+    gradient = jax.lax.psum(gradient, "images")
+    updates, optimiser = optimiser_of(knobs, plan.total).update(
+        gradient, state.optimiser, state.weights
+    )
+    weights = optax.apply_updates(state.weights, updates)
+    decay = jnp.minimum(
+        knobs.average, (1 + state.step) / (10 + state.step)
+    )  # short memory at first
+    mean = optax.incremental_update(weights, state.mean, 1 - decay)
+    return State(state.step + 1, weights, mean, optimiser), losses
+
+
+def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
+    """Gradient and losses of images that go through the network in parts."""
+    if parts == 1:
+        result: tuple[Any, Array] = gradient(weights, *data)
+        return result
+
+    def body(total: Any, part: Any) -> tuple[Any, Array]:
+        one, losses = gradient(weights, *part)
+        return jax.tree.map(jnp.add, total, one), losses
+
+    cut = jax.tree.map(lambda one: one.reshape(parts, -1, *one.shape[1:]), data)
+    total, losses = jax.lax.scan(body, jax.tree.map(jnp.zeros_like, weights), cut)
+    return total, losses.reshape(-1)
