@@ -176,52 +176,85 @@ def _patch_moments(
 
     with closing(in_order(first_alone(sums), range(n))) as results:
         for done, of_scales in enumerate(results, 1):
-            for total, (one, upper, lower) in zip(totals, of_scales, strict=True):
-                total[0][:] += one
-                total[1][: len(upper)] += upper
-                total[1][len(upper) :, len(upper) :] += lower
+            for (first, second), (one, products) in zip(totals, of_scales, strict=True):
+                np.add(first, one, out=first)
+                np.add(second, products, out=second)
             yield Progress("training", done, n)
     counts = [n * len(_starts(height, width, scale, knobs.patch)) for scale in knobs.scales]
     return [_moments(*total, count) for total, count in zip(totals, counts, strict=True)]
 
 
 def _moments(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance from sums, of which the lower left is the upper right's mirror image."""
-    half = len(first) // 2
-    second[half:, :half] = second[:half, half:].T
-    mean = first / count
-    return mean, second / count - np.outer(mean, mean)
+    """Mean and covariance from the sums of patches and of their products, the latter right of the diagonal."""
+    mean, second = first / count, (np.triu(second) + np.triu(second, 1).T) / count
+    return mean, second - np.outer(mean, mean)
 
 
 @partial(jax.jit, static_argnames=("scales", "patch"))
 def _patch_sums(
     image: Float[Array, "y x c"], scales: tuple[int, ...], patch: int
-) -> list[tuple[Float[Array, " d"], Float[Array, "h d"], Float[Array, "g g"]]]:
-    """Per scale the sum of an image's patches and of their outer products: upper half, and lower right quarter."""
+) -> list[tuple[Float[Array, " d"], Float[Array, "d d"]]]:
+    """Per scale the sum of an image's patches, and on and right of the diagonal that of their outer products."""
     results = []
     for scale in scales:
         (small,) = shrink(image[None], scale)
         starts = _starts(image.shape[0], image.shape[1], scale, patch)
-        patches = _cut(small, starts, patch)
-        one, other = jnp.split(patches, [patches.shape[1] // 2], axis=1)
-        product = partial(jnp.matmul, precision="highest")
-        results.append((patches.sum(0), product(one.T, patches), product(other.T, other)))
+        everywhere = len(starts) == (small.shape[0] - patch + 1) * (small.shape[1] - patch + 1)
+        sums = _sums_of_all(small, patch) if everywhere else _sums_of_some(small, starts, patch)
+        results.append(sums)
     return results
 
 
-def _cut(
+_product = partial(jnp.matmul, precision="highest")
+
+
+def _sums_of_some(
     image: Float[Array, "y x c"], starts: np.ndarray, patch: int
-) -> Float[Array, "places values"]:
-    """Patches as rows, row by row of their pixels, each of which is one run in the image."""
+) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """Cut the patches out, row by row of their pixels, each of which is one run in the image."""
     _, width, channels = image.shape
     rows = jnp.asarray((starts[:, None] + width * np.arange(patch)) * channels, jnp.int32)
 
     def run(begin: Array) -> Array:
         return lax.dynamic_slice(image.ravel(), (begin,), (patch * channels,))
 
-    patches = jax.vmap(jax.vmap(run))(rows).reshape(len(starts), -1)
-    cut: Array = lax.optimization_barrier(patches)  # type: ignore[no-untyped-call]  # or XLA cuts anew for every use
-    return cut
+    patches = _made(jax.vmap(jax.vmap(run))(rows).reshape(len(starts), -1))
+    half = patches.shape[1] // 2
+    upper = _product(patches[:, :half].T, patches)
+    lower = _product(patches[:, half:].T, patches[:, half:])
+    return patches.sum(0), jnp.concatenate([upper, jnp.pad(lower, ((0, 0), (half, 0)))])
+
+
+def _sums_of_all(
+    image: Float[Array, "y x c"], patch: int
+) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """Multiply the patches' first rows alone with the patches.
+
+    Two rows of a patch one pixel lower have the same sum of products, but for the places at the border: with R(y) what
+    lies to the right in row y of the image, and h places down,
+    ``S(a + 1, b + 1) = S(a, b) + R(h + a)' R(h + b) - R(a)' R(b)``.
+    """
+    height, width = image.shape[0] - patch + 1, image.shape[1] - patch + 1
+    rows = _made(jnp.concatenate([image[:, x : x + width] for x in range(patch)], axis=-1))
+    patches = _made(jnp.concatenate([rows[y : y + height] for y in range(patch)], axis=-1))
+    flat, run = patches.reshape(height * width, -1), rows.shape[2]
+
+    def at_border(some: Float[Array, "y x run"]) -> Float[Array, "d d"]:
+        side_by_side = some.transpose(1, 0, 2).reshape(width, -1)
+        return _product(side_by_side.T, side_by_side)
+
+    change = at_border(rows[height:]) - at_border(rows[: patch - 1])
+    blocks = [_product(rows[:height].reshape(-1, run).T, flat)]
+    for start in range(0, len(change), run):
+        shifted = blocks[-1][:, :-run] + change[start : start + run]
+        blocks.append(jnp.pad(shifted, ((0, 0), (run, 0))))
+    return flat.sum(0), jnp.concatenate(blocks)
+
+
+def _made(array: Array) -> Array:
+    """Have XLA make an array once, instead of anew for every use."""
+    made: Array = lax.optimization_barrier(array)
+    return made
 
 
 def _starts(height: int, width: int, scale: int, patch: int) -> np.ndarray:
