@@ -5,7 +5,7 @@
 The folder holds images or the MVTec layout; without one, textures from seeds are written to a temporary folder. Once
 with the images in memory, as they are while they fit, and once with none, so that every batch is read from the disk
 again. Waiting is the time that asking for the next batch takes, from the first step that is done (compilation is over
-then) to the last.
+then) to the last. The device is still at work on a call while the next batch is asked for, so this is an upper bound.
 """
 
 import argparse

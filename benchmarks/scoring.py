@@ -1,6 +1,7 @@
 """Images per second of scoring on the CPU against PyTorch, and how long one image takes.
 
-    uv run --group bench python benchmarks/scoring.py --json scoring.json
+    python -m pip install --group bench
+    python benchmarks/scoring.py --json scoring.json
 
 Networks have random weights, images are textures from seeds, of the network's own size. Sides:
 

@@ -1,6 +1,7 @@
 """Images per second of training on the CPU: this package against the same networks in PyTorch.
 
-    uv run --group bench python benchmarks/training.py --json training.json
+    python -m pip install --group bench
+    python benchmarks/training.py --json training.json
 
 Ours runs through the methods' own ``fit_steps``, as a user's fit does; theirs is ``torch_networks.py``, which the tests
 hold equal to ours. Compilation and the first steps are not counted. Images are random (seed 0). Sides:

@@ -1,10 +1,7 @@
 """What speed is measured against computes the same: outputs and losses of the PyTorch networks equal ours."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,19 +16,10 @@ from napari_anomaly.core.nn.build import fresh, to_arrays
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.stack import Stack
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: `uv sync --group bench`")
+torch = pytest.importorskip("torch", reason="no PyTorch: python -m pip install --group bench")
 
 
-def _load():
-    path = Path(__file__).parents[2] / "benchmarks" / "torch_networks.py"
-    spec = importlib.util.spec_from_file_location("torch_networks", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["torch_networks"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-theirs = _load()
+import torch_networks as theirs  # noqa: E402  needs torch
 
 SHORT = Training(duration=3, batch=4)
 PLAIN = replace(SHORT, clip=None, average=0.0)
