@@ -171,7 +171,8 @@ def _patch_moments(
     totals = [(np.zeros(depth), np.zeros((depth, depth))) for _ in knobs.scales]
 
     def sums(k: int) -> list[tuple[np.ndarray, ...]]:
-        of_scales = _patch_sums(images.take([k])[0], knobs.scales, knobs.patch)
+        image = jnp.asarray(images.take([k])[0])
+        of_scales = [_patch_sums(image, scale, knobs.patch) for scale in knobs.scales]
         return [tuple(map(np.asarray, one)) for one in of_scales]
 
     with closing(in_order(first_alone(sums), range(n))) as results:
@@ -190,19 +191,18 @@ def _moments(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndar
     return mean, second - np.outer(mean, mean)
 
 
-@partial(jax.jit, static_argnames=("scales", "patch"))
+@partial(
+    jax.jit, static_argnames=("scale", "patch")
+)  # all scales in one would compete for the cache
 def _patch_sums(
-    image: Float[Array, "y x c"], scales: tuple[int, ...], patch: int
-) -> list[tuple[Float[Array, " d"], Float[Array, "d d"]]]:
-    """Per scale the sum of an image's patches, and on and right of the diagonal that of their outer products."""
-    results = []
-    for scale in scales:
-        (small,) = shrink(image[None], scale)
-        starts = _starts(image.shape[0], image.shape[1], scale, patch)
-        everywhere = len(starts) == (small.shape[0] - patch + 1) * (small.shape[1] - patch + 1)
-        sums = _sums_of_all(small, patch) if everywhere else _sums_of_some(small, starts, patch)
-        results.append(sums)
-    return results
+    image: Float[Array, "y x c"], scale: int, patch: int
+) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """The sum of an image's patches at one scale, and on and right of the diagonal that of their outer products."""
+    (small,) = shrink(image[None], scale)
+    starts = _starts(image.shape[0], image.shape[1], scale, patch)
+    if len(starts) == (small.shape[0] - patch + 1) * (small.shape[1] - patch + 1):
+        return _sums_of_all(small, patch)
+    return _sums_of_some(small, starts, patch)
 
 
 _product = partial(jnp.matmul, precision="highest")
