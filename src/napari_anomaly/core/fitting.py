@@ -28,8 +28,7 @@ from napari_anomaly.core.methods.recipes import (
     recipe_of,
     to_plain,
 )
-from napari_anomaly.core.nn.compiling import cache
-from napari_anomaly.core.nn.devices import device_kind
+from napari_anomaly.core.nn.devices import device_kind, prepare
 from napari_anomaly.core.normalise import Intensities
 from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
 from napari_anomaly.core.progress import watched
@@ -101,7 +100,7 @@ def fit_steps(
         If the loss stops being finite.
     """
     began = time.monotonic()
-    cache()
+    prepare()
     recipe, name = (
         recipe_of(recipe),
         recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,
@@ -114,7 +113,7 @@ def fit_steps(
     try:
         fitted = yield from recipe.method.implementation().fit_steps(
             recipe.method,
-            images if recipe.method.name == "linear" else images.take(range(len(images))),
+            images,
             seed=seed,
             budget=budget,
             keeper=keeper,

@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from napari_anomaly.core.errors import AnomalyError
+from napari_anomaly.core.nn.compiling import cache
 
 _MOST_CORES = 8  # more devices than that have too few images of a batch each
 
@@ -48,10 +49,11 @@ def device_kind() -> str:
 
 
 def prepare() -> None:
-    """Let JAX use every core: one CPU device for each, as most of its CPU code runs on one.
+    """Let JAX keep what it compiles, and use every core: one CPU device for each, as most of its CPU code runs on one.
 
     Changes nothing once JAX is at work, nor what the user has set.
     """
+    cache()
     config: Any = jax.config
     chosen = config.jax_num_cpu_devices > 0
     if not chosen and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
