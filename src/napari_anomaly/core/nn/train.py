@@ -110,7 +110,8 @@ def train(
         _keep(keeper, state)
         raise
     _keep(keeper, state)  # what comes after training may be interrupted too
-    result: nnx.State[Any, Any] = jax.device_put(state.mean, mesh.devices.flat[0])
+    # through the host: moved from device to device, the weights would still belong to the mesh
+    result: nnx.State[Any, Any] = jax.device_put(jax.device_get(state.mean), mesh.devices.flat[0])
     return result
 
 
