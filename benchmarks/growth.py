@@ -82,6 +82,8 @@ def inspect(recipe: str, side: int) -> dict[str, float]:
 def slope(points: dict[int, dict[str, float]], key: str = "seconds") -> float:
     """Slope of the logarithms over the three largest points."""
     sizes = sorted(points)[-3:]
+    if len(sizes) < 2:
+        return float("nan")
     values = [points[size][key] for size in sizes]
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
