@@ -65,12 +65,15 @@ def draw(path: Path, size: int) -> None:
 
 def fit(method: str, path: Path, budget: float) -> None:
     import napari_anomaly as na
+    from napari_anomaly.core.methods.recipes import RECIPES, changed
 
     rng, piece = np.random.default_rng(3), cloth()
     corners = rng.integers(0, PIECE - FIELD, (60, 2))
     images = [noisy(piece[y : y + FIELD, x : x + FIELD], rng) for y, x in corners]
     images = [one[:: rng.choice([1, -1]), :: rng.choice([1, -1])] for one in images]
-    na.fit(images, method, budget=budget).save(path)
+    # a place in a large image is not the same place in a training image
+    recipe = changed(RECIPES[method], {"standardise": "texture"})
+    na.fit(images, recipe, budget=budget).save(path)
 
 
 def scan(detector: Path, image: Path, tile: int) -> dict:

@@ -16,7 +16,7 @@ from napari_anomaly.cli import main
 from napari_anomaly.core import tiling
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.detector import Detector, Provenance
-from napari_anomaly.core.errors import DataError, ImageError, RecipeError
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError, RecipeError
 from napari_anomaly.core.methods.fitted import Pair
 from napari_anomaly.core.methods.linear import PatchPCA
 from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, Residual, changed
@@ -112,7 +112,10 @@ def test_statistics_of_places_are_pooled():
     detector, image = fitted("linear", standardise="place"), large(128, 150)
     assert detector.standardisation.mean.shape[1:] == (FIELD, FIELD)
 
-    found = na.scan(detector, image, tile=64).anomaly_map
+    with pytest.warns(
+        DataWarning, match="more normal fields than wanted may fail. Fit with standardise=texture"
+    ):
+        found = na.scan(detector, image, tile=64).anomaly_map
 
     np.testing.assert_allclose(found, whole(detector, image, 4), rtol=0, atol=1e-5)
 

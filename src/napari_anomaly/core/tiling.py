@@ -1,5 +1,6 @@
 """Images of any size, scored tile by tile in memory that does not grow with them."""
 
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from napari_anomaly.core.components import Outlines
 from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.data.large import Large, Rectangle, Sliceable, npy_file, opened
 from napari_anomaly.core.detector import Detector
-from napari_anomaly.core.errors import DataError, ImageError, RecipeError
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError, RecipeError
 from napari_anomaly.core.methods.fitted import Reach
 from napari_anomaly.core.preprocess import (
     ChannelOrder,
@@ -134,10 +135,10 @@ def scan_steps(
 
     The image is looked at on the scale of the training images, as if it were made of many of them. A method that sees
     only the surroundings of a pixel gives the map that it would give of the whole image at once: tiles are read with
-    the margin that it sees. Residuals are standardised by the statistics over all places then, as there is no place in
-    a training image to compare with; fit with ``standardise="texture"`` for thresholds that take them so, too. Methods
-    that see a whole image (a dense latent, whole-image components), and recipes with steps that do (equalisation), look
-    at windows of the training images' size, half overlapping and blended.
+    the margin that it sees. Fit with ``standardise="texture"`` for that: a larger image has no places to compare with
+    those of the training images, so their statistics are pooled, which the thresholds do not account for. Methods that
+    see a whole image (a dense latent, whole-image components), and recipes with steps that do (equalisation), look at
+    windows of the training images' size, half overlapping and blended.
 
     Parameters
     ----------
@@ -167,6 +168,11 @@ def scan_steps(
         If the detector's scale is unknown, or its recipe has no meaning for a larger image.
     DataError
         If the map cannot go to ``out``.
+
+    Warns
+    -----
+    DataWarning
+        If statistics of places had to be pooled: more normal fields may fail than wanted.
     """
     preprocess = detector.recipe.preprocess
     field = _field(preprocess)
@@ -269,7 +275,15 @@ def _by_margins(
     reaches: tuple[Reach, ...],
 ) -> Look:
     """Look at tiles with the margin that the method sees."""
-    recipe = detector.recipe
+    recipe, standardisation = detector.recipe, detector.standardisation
+    if standardisation.mean[0].size > 1:
+        warnings.warn(
+            "the detector compares each place with the same place of the training images, which a larger image does "
+            "not have: statistics are pooled, and more normal fields than wanted may fail. Fit with "
+            "standardise=texture.",
+            DataWarning,
+            stacklevel=3,
+        )
     grid = recipe.preprocess.grid or (*field, 1)
     moved = lcm(*(one.step for one in reaches))
     axes = [
@@ -277,7 +291,7 @@ def _by_margins(
         for sides in zip(large.shape, field, grid[:2], tiles, strict=True)
     ]
     preprocess = _resized(recipe.preprocess, *(axis.fine * axis.steps for axis in axes))
-    scorer = Scorer.of(recipe, detector.fitted, detector.standardisation.pooled())
+    scorer = Scorer.of(recipe, detector.fitted, standardisation.pooled())
 
     def look(area: Rectangle) -> Seen:
         rows, columns = (axis.window(one.start) for axis, one in zip(axes, area, strict=True))
