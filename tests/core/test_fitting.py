@@ -17,7 +17,7 @@ from napari_anomaly.core.data.normals import source
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import DataWarning, RecipeError
 from napari_anomaly.core.fitting import fit, fit_steps
-from napari_anomaly.core.methods.recipes import Linear, Recipe
+from napari_anomaly.core.methods.recipes import Autoencoder, Linear, Recipe, Training
 from napari_anomaly.core.normalise import Intensities, Normalise
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 from napari_anomaly.core.progress import finished
@@ -52,7 +52,14 @@ def same(one, other):
     np.testing.assert_array_equal(one.standardisation.std, other.standardisation.std)
 
 
-@pytest.mark.parametrize("method", [RECIPE.method, Linear(support="image", components=4)])
+@pytest.mark.parametrize(
+    "method",
+    [
+        RECIPE.method,
+        Linear(support="image", components=4),
+        Autoencoder(widths=(2, 4), training=Training(duration=2, batch=4)),
+    ],
+)
 @pytest.mark.parametrize("held", [0, 7])
 def test_images_read_again_give_the_same_detector(folder, method, held, monkeypatch):
     recipe = replace(RECIPE, method=method)

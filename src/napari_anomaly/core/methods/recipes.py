@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import Colour, Equalise, Preprocessing, Resize
+from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Implementation(Protocol):
     """What the module behind a method's knobs offers."""
 
     def fit_steps(
-        self, knobs: Any, images: Any, *, seed: int, budget: float | None, keeper: Any
+        self, knobs: Any, images: Stack, *, seed: int, budget: float | None, keeper: Any
     ) -> Generator[Progress, None, "Fitted"]:
         """Fit to normalised training images."""
 
