@@ -1,4 +1,4 @@
-"""Networks: the transposed convolution against JAX's own, the blocks' shapes, the VAE's bound in closed form."""
+"""Networks: the blocks' shapes, weights as arrays, the VAE's bound in closed form."""
 
 from functools import cache
 
@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import lax
 
 from napari_anomaly.core.errors import CheckpointError, RecipeError
 from napari_anomaly.core.methods import autoencoder, vae
 from napari_anomaly.core.methods.recipes import VAE, Autoencoder
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, bottom
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
-from napari_anomaly.core.nn.conv import UpConv, double
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 TINY = {"widths": (3, 5), "down": "stride"}
@@ -23,68 +21,6 @@ GRID = (8, 12, 1)
 
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
-
-
-def dilated(images, kernel):
-    """The same by JAX (0.8+): a plain convolution of the input spread out with zeros, kernel turned by 180 degrees."""
-    return lax.conv_general_dilated(
-        images,
-        kernel[::-1, ::-1],
-        (1, 1),
-        ((2, 2), (2, 2)),
-        lhs_dilation=(2, 2),
-        dimension_numbers=LAYOUT,
-    )
-
-
-# -- the transposed convolution -------------------------------------------------------------------
-
-
-def test_one_pixel_becomes_the_kernel():
-    kernel = jnp.arange(16.0).reshape(4, 4, 1, 1)
-    image = jnp.zeros((1, 3, 3, 1)).at[0, 1, 1, 0].set(1.0)
-
-    out = double(image, kernel)[0, ..., 0]
-
-    # out[2i - 1 + k] += in[i] * kernel[k], so rows and columns 1..4
-    np.testing.assert_array_equal(out[1:5, 1:5], kernel[..., 0, 0])
-    assert jnp.abs(out).sum() == kernel.sum()
-
-
-@pytest.mark.parametrize(
-    ("n", "y", "x", "c", "d"), [(1, 1, 1, 1, 1), (2, 1, 5, 3, 2), (1, 4, 2, 2, 3), (2, 3, 3, 1, 4)]
-)
-def test_values_and_gradients_are_those_of_jax(n, y, x, c, d):
-    images, kernel = normal(n, y, x, c), normal(4, 4, c, d, seed=1)
-    pull = normal(n, 2 * y, 2 * x, d, seed=2)
-
-    ours, back = jax.vjp(double, images, kernel)
-    theirs, their_back = jax.vjp(dilated, images, kernel)
-
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    for mine, their in zip(back(pull), their_back(pull), strict=True):
-        np.testing.assert_allclose(mine, their, atol=1e-4)
-
-
-def test_it_is_the_transpose_of_lax_conv_transpose_padding():
-    images, kernel = normal(1, 4, 6, 2), normal(4, 4, 2, 3, seed=1)
-
-    # transpose_kernel=False correlates, so the kernel is turned beforehand
-    theirs = lax.conv_transpose(
-        images, kernel[::-1, ::-1], (2, 2), "SAME", dimension_numbers=LAYOUT
-    )
-
-    np.testing.assert_allclose(double(images, kernel), theirs, atol=1e-5)
-
-
-def test_a_layer_of_it_keeps_the_variance_of_its_input():
-    layer = UpConv(32, 32, rngs=nnx.Rngs(0))
-
-    out = layer(nnx.relu(normal(2, 24, 24, 32)))
-
-    assert (
-        0.85 < float((out[:, 2:-2, 2:-2] ** 2).mean()) < 1.15
-    )  # He et al. 2015: that of the signal before the relu
 
 
 # -- blocks ---------------------------------------------------------------------------------------
@@ -244,11 +180,12 @@ def test_kl_is_what_samples_say():
 
 
 def test_the_bound_is_half_the_squared_error_plus_kl_per_value():
-    network, images, key = vae_of(beta=3.0), normal(4, *GRID), jax.random.key(5)
-    loss = nnx.jit(vae.negative_elbo)(network, images, key)
+    network, images = vae_of(beta=3.0), normal(4, *GRID)
+    keys = jax.random.split(jax.random.key(5), 4)
+    loss = nnx.jit(vae.negative_elbo)(network, images, keys)
 
     mean, log_variance = network.encode(images)
-    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, (4, 6))
+    z = mean + jnp.exp(log_variance / 2) * jnp.stack([jax.random.normal(key, (6,)) for key in keys])
     made = np.asarray(network.decoder(z)).reshape(4, -1)
     error = ((made - np.asarray(images).reshape(4, -1)) ** 2).sum(1) / 2
     kl = 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(1)
@@ -268,7 +205,8 @@ def test_without_beta_the_kl_term_counts_nothing():
     nnx.update(network, far)
 
     bound = nnx.jit(vae.negative_elbo)
-    one, other = (bound(network, images, jax.random.key(k)) for k in (0, 1))
+    keys = (jax.random.split(jax.random.key(k), 4) for k in (0, 1))
+    one, other = (bound(network, images, of_images) for of_images in keys)
 
     assert float(vae.divergence(*network.encode(images)).min()) > 80
     np.testing.assert_allclose(one, other, atol=1e-5)

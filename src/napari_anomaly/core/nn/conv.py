@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 Images = Float[Array, "n y x c"]
 Same = Float[Array, "n y x d"]
-Fine = Float[Array, "n 2*y 2*x c"]
+Fine = Float[Array, "n v u c"]
+Halved = Float[Array, "n v//2 u//2 d"]
 Coarse = Float[Array, "n y x d"]
 Doubled = Float[Array, "n 2*y 2*x d"]
 Kernel3 = Float[Array, "3 3 c d"]
@@ -49,14 +50,14 @@ same.defvjp(_same_forward, _same_backward)
 
 
 @jax.custom_vjp
-def halve(images: Fine, kernel: Kernel4) -> Coarse:
+def halve(images: Fine, kernel: Kernel4) -> Halved:
     """Convolution, kernel 4, stride 2, padding 1: ``(n, 2y, 2x, c)`` to ``(n, y, x, d)``."""
     if images.shape[-1] > _NARROW:
         return _strided(images, kernel)
     return _by_platform(_halve_narrow, _strided, images, kernel)
 
 
-def _halve_forward(images: Fine, kernel: Kernel4) -> tuple[Coarse, tuple[Fine, Kernel4]]:
+def _halve_forward(images: Fine, kernel: Kernel4) -> tuple[Halved, tuple[Fine, Kernel4]]:
     return halve(images, kernel), (images, kernel)
 
 
@@ -84,7 +85,7 @@ def _double_forward(images: Images, kernel: Kernel4) -> tuple[Doubled, tuple[Ima
     return double(images, kernel), (images, kernel)
 
 
-def _double_backward(saved: tuple[Images, Kernel4], gradient: Doubled) -> tuple[Images, Kernel4]:
+def _double_backward(saved: tuple[Images, Kernel4], gradient: Array) -> tuple[Images, Kernel4]:
     images, kernel = saved
     weights = _halve_weights(gradient, images).swapaxes(2, 3)
     return halve(gradient, kernel.swapaxes(2, 3)), weights
@@ -107,7 +108,7 @@ def _plain(images: Images, kernel: Array) -> Array:
     )
 
 
-def _strided(images: Fine, kernel: Kernel4) -> Coarse:
+def _strided(images: Fine, kernel: Kernel4) -> Halved:
     return lax.conv_general_dilated(
         images, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_LAYOUT
     )
@@ -167,7 +168,7 @@ def _same_weights(images: Images, gradient: Same) -> Kernel3:
 # Few channels: products with patches of (n, y, x) places.
 
 
-def _halve_narrow(images: Fine, kernel: Kernel4) -> Coarse:
+def _halve_narrow(images: Fine, kernel: Kernel4) -> Halved:
     return _quarters(images) @ _matrix(kernel)
 
 
@@ -193,14 +194,14 @@ def _double_narrow(images: Images, kernel: Kernel4) -> Doubled:
         for b in (0, 1)
     ]
     pixels = (
-        sum(shifted, start=jnp.zeros(()))
+        sum(shifted, start=jnp.zeros((), images.dtype))
         .reshape(n, height + 1, width + 1, 2, 2, out)
         .transpose(0, 1, 3, 2, 4, 5)
     )
     return pixels.reshape(n, 2 * height + 2, 2 * width + 2, out)[:, 1:-1, 1:-1]
 
 
-def _quarters(images: Fine) -> Float[Array, "n y x 16*c"]:
+def _quarters(images: Fine) -> Float[Array, "n v//2 u//2 16*c"]:
     """Padded 4 x 4 patches at every second place, each as four blocks of 2 x 2 pixels."""
     n, height, width, channels = images.shape
     height, width = height // 2, width // 2
@@ -234,7 +235,7 @@ def _ninths(images: Images) -> Float[Array, "n y x 9*c"]:
     return jnp.concatenate(taps, -1)
 
 
-def convolve(layer: nnx.Conv, images: Images) -> Coarse:
+def convolve(layer: nnx.Conv, images: Images) -> Array:
     """Apply a layer of kernel 4 and stride 2 by :func:`halve`, or of kernel 3 by :func:`same`."""
     kernel, bias = layer.kernel[...], layer.bias
     result = halve(images, kernel) if len(kernel) == 4 else same(images, kernel)
