@@ -25,7 +25,7 @@ from napari_anomaly.core.methods.recipes import (
     from_plain,
     to_plain,
 )
-from napari_anomaly.core.nn.devices import prepare
+from napari_anomaly.core.nn.devices import set_up
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Scorer
 from napari_anomaly.core.standardise import Standardisation
@@ -208,7 +208,7 @@ def load(path: str | PathLike[str]) -> Detector:
         If the file is missing, damaged, of another version, or its arrays do not fit its recipe.
     """
     path = Path(path)
-    prepare()
+    set_up()
     header, arrays = checkpoint.read(path, "detector")
     groups: dict[str, dict[str, np.ndarray]] = {
         "method": {},

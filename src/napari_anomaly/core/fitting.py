@@ -28,7 +28,7 @@ from napari_anomaly.core.methods.recipes import (
     recipe_of,
     to_plain,
 )
-from napari_anomaly.core.nn.devices import device_kind, prepare
+from napari_anomaly.core.nn.devices import device_kind, set_up
 from napari_anomaly.core.normalise import Intensities
 from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
 from napari_anomaly.core.progress import watched
@@ -100,7 +100,7 @@ def fit_steps(
         If the loss stops being finite.
     """
     began = time.monotonic()
-    prepare()
+    set_up()
     recipe, name = (
         recipe_of(recipe),
         recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,

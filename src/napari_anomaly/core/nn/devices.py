@@ -48,7 +48,7 @@ def device_kind() -> str:
     return str(jax.devices()[0].device_kind)
 
 
-def prepare() -> None:
+def set_up() -> None:
     """Let JAX keep what it compiles, and use every core: one CPU device for each, as most of its CPU code runs on one.
 
     Changes nothing once JAX is at work, nor what the user has set.
