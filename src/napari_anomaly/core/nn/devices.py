@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from napari_anomaly.core.errors import AnomalyError
@@ -71,7 +72,7 @@ def _cores() -> int:
 
 def mesh_of_all() -> Mesh:
     """Return all devices along one axis, ``images``: each trains on its share of a batch."""
-    return jax.make_mesh((jax.local_device_count(),), ("images",))
+    return Mesh(np.array(jax.local_devices()), ("images",))
 
 
 def room_for(nbytes: int) -> bool:
