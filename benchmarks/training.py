@@ -160,9 +160,9 @@ def main() -> None:
     heads += ratio_heads(choices.sides)
     rows = []
     for recipe in choices.recipes:
-        print(recipe, file=sys.stderr)
         found = measure(recipe, choices)
         rows.append(row(recipe, found))
+        print(*rows[-1], file=sys.stderr)
         result["recipes"][recipe] = record(found)
     print(result["machine"])
     print(table(heads, rows))
