@@ -413,7 +413,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="tells the peak memory in another way")
 def test_memory_does_not_grow_with_the_image(tmp_path):
-    """Of 6,000 x 6,000 pixels the image takes 36 MB and the map 144 MB: none of them may be held."""
+    """Of 6,000 x 6,000 pixels the map takes 144 MB and may not be held; nor the image, see the test of mapped files."""
     detector = fitted("linear", 32, scales=(1,), smooth=0)
     detector.save(tmp_path / "one.anomaly")
     np.save(tmp_path / "web.npy", np.tile(weave(0), (94, 94))[:6000, :6000])
