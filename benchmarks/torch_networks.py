@@ -181,12 +181,13 @@ class Steps:
         self.mean = [weight.detach().clone() for weight in self.weights]
         self.adam = torch.optim.Adam(self.weights, lr=knobs.learning_rate, fused=True)
         self.losses = network.losses if mode is None else torch.compile(network.losses, mode=mode)
-        self.bf16 = bf16
+        self.compiled, self.bf16 = mode is not None, bf16
 
     def step(self, batch: Tensor, noise: Tensor | None = None) -> Tensor:
         """Take one step on ``(b, c, y, x)`` images; return the ``(b,)`` losses before it."""
         noise = self.network.noise(len(batch)) if noise is None else noise
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.bf16):
             losses = self.losses(batch, noise)
         losses.mean().backward()
