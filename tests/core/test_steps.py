@@ -162,7 +162,7 @@ def test_no_state_is_kept_that_has_diverged(tmp_path):
             kept.append(arrays)
 
     weights = nnx.State({"one": nnx.Param(jnp.ones(2))})
-    state = room.State(jnp.zeros((), jnp.int32), weights, weights, ())
+    state = room.State(jnp.zeros((), jnp.int32), weights, jnp.ones(2), ())
     loop._keep(Keeper(), state)
     loop._keep(Keeper(), replace(state, weights=jax.tree.map(lambda one: one * jnp.nan, weights)))
 

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from napari_anomaly.core.errors import CheckpointError
 from napari_anomaly.core.nn.blocks import Grid
+from napari_anomaly.core.nn.compiling import QUICKLY
 
 Architecture = Callable[..., nnx.Module]
 """``architecture(knobs, grid, rngs=...)``: a module class with ``nnx.Param`` weights and no other state."""
@@ -27,7 +28,7 @@ def fresh(architecture: Architecture, knobs: Any, grid: Grid, seed: int) -> nnx.
     return network
 
 
-@partial(jax.jit, static_argnames=("architecture", "knobs", "grid"))
+@partial(jax.jit, static_argnames=("architecture", "knobs", "grid"), compiler_options=QUICKLY)
 def _weights(architecture: Architecture, knobs: Any, grid: Grid, key: Array) -> nnx.State[Any, Any]:
     return nnx.state(architecture(knobs, grid, rngs=nnx.Rngs(params=key)), nnx.Param)
 

@@ -16,6 +16,9 @@ import platformdirs
 LARGEST = 256 * 2**20
 """Bytes that may be kept; what was written first goes first."""
 
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""Compiler options for what runs once: a tenth of the time to compile, several times that to run."""
+
 _QUIET_SINCE = (
     0,
     10,

@@ -1,14 +1,16 @@
 """What the devices do in one call: a few steps of training, compiled as one program over all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int, Key
@@ -35,11 +37,11 @@ _MOST_STEPS = 64
 )
 @dataclass(frozen=True)
 class State:
-    """Steps done, weights, their running mean, and the optimiser's own state."""
+    """Steps done, weights, their running mean as one vector, and the optimiser's own state of such vectors."""
 
     step: Array
     weights: nnx.State[Any, Any]
-    mean: nnx.State[Any, Any]
+    mean: Float[Array, " w"]
     optimiser: Any
 
 
@@ -111,24 +113,25 @@ def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
     return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
 
 
-@partial(jax.jit, static_argnames=("images", "batch", "steps"))
 def chosen(
-    key: Array, first: Array, *, images: int, batch: int, steps: int
-) -> Int[Array, "steps batch"]:
-    """Which images the steps from ``first`` on take.
+    seed: int, steps: Iterable[int], *, images: int, batch: int
+) -> Int[np.ndarray, "steps batch"]:
+    """Which images the steps take; on the host, so that nobody waits for a device.
 
     Each epoch is a fresh order, its last batch filled up from its beginning.
     """
     per_epoch = -(-images // batch)
 
-    def of(step: Array) -> Array:
-        epoch = jax.random.fold_in(key, 2 * (step // per_epoch) + 1)
-        order = jax.random.permutation(epoch, images)
-        of_step: Array = order[(step % per_epoch * batch + jnp.arange(batch)) % images]
-        return of_step
+    def of(step: int) -> Int[np.ndarray, " batch"]:
+        order = _order(seed, step // per_epoch, images)
+        return order[(step % per_epoch * batch + np.arange(batch)) % images]
 
-    rows: Array = jax.lax.map(of, first + jnp.arange(steps))
-    return rows
+    return np.stack([of(step) for step in steps])
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, images: int) -> Int[np.ndarray, " n"]:
+    return np.random.default_rng((seed, epoch)).permutation(images).astype(np.int32)
 
 
 @partial(
@@ -185,7 +188,7 @@ def _one_step(
 ) -> tuple[State, Float[Array, " m"]]:
     """One step on this device's share of the images: the new state, the same on all, and its losses."""
     place = jax.lax.axis_index("images") * plan.local + jnp.arange(plan.local)
-    step_key = jax.random.fold_in(key, 2 * state.step)
+    step_key = jax.random.fold_in(key, state.step)
     keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
     share = (place < plan.batch) / plan.batch
 
@@ -198,16 +201,17 @@ def _one_step(
     gradient, losses = _by_parts(
         jax.grad(summed, has_aux=True), state.weights, (batch, keys, share), plan.parts
     )
-    gradient = jax.lax.psum(gradient, "images")
+    # as one vector: one sum over the devices, and one loop to compile instead of one for each layer
+    (gradient, _), (weights, unravel) = ravel_pytree(gradient), ravel_pytree(state.weights)
     updates, optimiser = optimiser_of(knobs, plan.total).update(
-        gradient, state.optimiser, state.weights
+        jax.lax.psum(gradient, "images"), state.optimiser, weights
     )
-    weights = optax.apply_updates(state.weights, updates)
+    weights = optax.apply_updates(weights, updates)
     decay = jnp.minimum(
         knobs.average, (1 + state.step) / (10 + state.step)
     )  # short memory at first
     mean = optax.incremental_update(weights, state.mean, 1 - decay)
-    return State(state.step + 1, weights, mean, optimiser), losses
+    return State(state.step + 1, unravel(weights), mean, optimiser), losses
 
 
 def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:

@@ -1,7 +1,7 @@
 """The one training loop. What a step does depends only on the seed and the step's number, so it can be resumed."""
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array
@@ -84,17 +85,19 @@ def train(
     mesh = mesh_of_all() if mesh is None else mesh
     plan = _plan(images, knobs, mesh)
     graph, weights = nnx.split(model, nnx.Param)
-    state = _begun(weights, optimiser_of(knobs, plan.total).init(weights), keeper)
+    flat, unravel = ravel_pytree(weights)
+    start = optimiser_of(knobs, plan.total).init(flat)
+    state = _begun(State(jnp.zeros((), jnp.int32), weights, flat, start), keeper)
     state = jax.device_put(state, NamedSharding(mesh, Spec()))  # as it comes back: one compilation
     began = saved = time.monotonic()
     key = jax.random.key(seed)
-    steps = partial(take_steps, graph=graph, loss=loss, knobs=knobs, plan=plan, mesh=mesh)
-    told = partial(_told, key=key, images=len(images), knobs=knobs, plan=plan)
+    steps = partial(take_steps, key=key, graph=graph, loss=loss, knobs=knobs, plan=plan, mesh=mesh)
+    told = partial(_told, seed=seed, images=len(images), knobs=knobs, plan=plan)
     running: tuple[int, int, Array] | None = None
     try:
-        with closing(_fed(images, key, int(state.step), plan, mesh)) as fed:
+        with closing(_fed(images, seed, int(state.step), plan, mesh)) as fed:
             for first, count, batch, rows in fed:
-                state, losses = steps(state, batch, rows, count, key)
+                state, losses = steps(state, batch, rows, count)
                 if running is not None:  # while the devices work on
                     yield from told(*running)
                 running = first, count, losses
@@ -111,7 +114,8 @@ def train(
         raise
     _keep(keeper, state)  # what comes after training may be interrupted too
     # through the host: moved from device to device, the weights would still belong to the mesh
-    result: nnx.State[Any, Any] = jax.device_put(jax.device_get(state.mean), mesh.devices.flat[0])
+    mean = jax.device_put(jax.device_get(state.mean), mesh.devices.flat[0])
+    result: nnx.State[Any, Any] = unravel(mean)
     return result
 
 
@@ -126,82 +130,71 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh) -> Plan:
     )
 
 
-def _begun(weights: Any, optimiser: Any, keeper: StateKeeper | None) -> State:
-    mean = jax.tree.map(jnp.copy, weights)  # a state is used up by the next step: no array twice
-    state = State(jnp.zeros((), jnp.int32), weights, mean, optimiser)
-    if keeper is not None and (kept := keeper.load()) is not None:
-        return _unflattened(state, kept)
-    return state
+def _begun(state: State, keeper: StateKeeper | None) -> State:
+    """The state to start from; what was kept goes before a fresh one."""
+    kept = None if keeper is None else keeper.load()
+    return state if kept is None else _unflattened(state, kept)
 
 
 def _fed(
-    images: Stack, key: Array, done: int, plan: Plan, mesh: Mesh
+    images: Stack, seed: int, done: int, plan: Plan, mesh: Mesh
 ) -> Generator[tuple[int, int, Array, Array], None, None]:
     """First step, number of steps, images and rows of each call."""
     calls = [
-        (first, min(plan.steps, plan.total - first))
+        range(first, min(first + plan.steps, plan.total))
         for first in range(done, plan.total, plan.steps)
     ]
+    wanted = (_wanted(seed, steps, len(images), plan, mesh) for steps in calls)
     feed = _resident if plan.resident else _streamed
-    with closing(feed(images, key, [first for first, _ in calls], plan, mesh)) as fed:
-        for (first, count), (batch, rows) in zip(calls, fed, strict=True):
-            yield first, count, batch, rows
+    with closing(feed(images, wanted, plan, mesh)) as fed:
+        for steps, (batch, rows) in zip(calls, fed, strict=True):
+            yield steps[0], len(steps), batch, rows
+
+
+def _wanted(seed: int, steps: range, images: int, plan: Plan, mesh: Mesh) -> np.ndarray:
+    """Images ``(plan.steps, devices * local)`` of one call; the first image where none is wanted."""
+    rows = np.zeros((plan.steps, plan.local * mesh.size), np.int32)
+    rows[: len(steps), : plan.batch] = chosen(seed, steps, images=images, batch=plan.batch)
+    return rows
 
 
 def _resident(
-    images: Stack, key: Array, firsts: list[int], plan: Plan, mesh: Mesh
+    images: Stack, wanted: Iterable[np.ndarray], plan: Plan, mesh: Mesh
 ) -> Generator[tuple[Array, Array], None, None]:
-    """All images, sent once to every device; which of them make a batch never comes back."""
+    """All images, sent once to every device."""
     everything = jax.device_put(images.take(range(len(images))), NamedSharding(mesh, Spec()))
-    for first in firsts:
-        rows = _filled(_chosen(key, first, len(images), plan), plan, mesh)
+    for rows in wanted:
         yield everything, jax.device_put(rows, NamedSharding(mesh, Spec(None, "images")))
 
 
 def _streamed(
-    images: Stack, key: Array, firsts: list[int], plan: Plan, mesh: Mesh
+    images: Stack, wanted: Iterable[np.ndarray], plan: Plan, mesh: Mesh
 ) -> Generator[tuple[Array, Array], None, None]:
     """The images of each call, read ahead by threads; every device gets its own."""
-    calls, devices, local = plan.steps, mesh.size, plan.local
-    own = np.arange(calls * local, dtype=np.int32).reshape(calls, 1, local)
+    steps, devices, local = plan.steps, mesh.size, plan.local
+    own = np.arange(steps * local, dtype=np.int32).reshape(steps, 1, local)
     rows = jax.device_put(
-        np.repeat(own, devices, 1).reshape(calls, -1), NamedSharding(mesh, Spec(None, "images"))
+        np.repeat(own, devices, 1).reshape(steps, -1), NamedSharding(mesh, Spec(None, "images"))
     )
-
-    def wanted() -> Iterator[np.ndarray]:
-        for first in firsts:
-            steps = np.asarray(_filled(_chosen(key, first, len(images), plan), plan, mesh))
-            yield steps.reshape(calls, devices, local).swapaxes(0, 1).reshape(-1)
-
-    with closing(images.batches(wanted())) as batches:
+    by_device = (one.reshape(steps, devices, local).swapaxes(0, 1).reshape(-1) for one in wanted)
+    with closing(images.batches(by_device)) as batches:
         for batch in batches:
             yield jax.device_put(batch, NamedSharding(mesh, Spec("images"))), rows
 
 
-def _chosen(key: Array, first: int, images: int, plan: Plan) -> Array:
-    """Images of the steps of one call; past the end of training the first image, which is not used."""
-    indices: Array = chosen(key, first, images=images, batch=plan.batch, steps=plan.steps)
-    left = plan.total - first
-    return indices if left >= plan.steps else indices.at[left:].set(0)
-
-
-def _filled(indices: Array, plan: Plan, mesh: Mesh) -> Array:
-    return jnp.pad(indices, ((0, 0), (0, plan.local * mesh.size - plan.batch)))
-
-
 def _told(
-    first: int, count: int, losses: Array, *, key: Array, images: int, knobs: Any, plan: Plan
+    first: int, count: int, losses: Array, *, seed: int, images: int, knobs: Any, plan: Plan
 ) -> Iterator[Progress]:
     """Say how the steps of a call went, once they are done."""
     of_steps = np.asarray(losses)[:count, : plan.batch]
     for step, of_images in enumerate(of_steps, first):
         bad = np.flatnonzero(~np.isfinite(of_images))
         if len(bad):
-            image = int(_chosen(key, step, images, plan)[0, bad[0]])
+            of_step = chosen(seed, [step], images=images, batch=plan.batch)[0]
             raise TrainingError(
                 f"found a loss of {of_images[bad[0]]} in step {step + 1} of {plan.total} at learning rate "
                 f"{float(rate(knobs, plan.total)(step)):.3g}; expected a finite number. Lower learning_rate or clip",
-                image=image,
+                image=int(of_step[bad[0]]),
             )
         yield Progress("training", step + 1, plan.total, float(of_images.mean()))
 
