@@ -173,13 +173,10 @@ def _halve_narrow(images: Fine, kernel: Kernel4) -> Halved:
 
 
 def _halve_weights_narrow(fine: Fine, coarse: Coarse) -> Kernel4:
-    product = jnp.tensordot(_quarters(fine), coarse, ((0, 1, 2), (0, 1, 2)))
-    channels = fine.shape[-1]
-    return (
-        product.reshape(2, 2, 2, 2, channels, -1)
-        .transpose(0, 2, 1, 3, 4, 5)
-        .reshape(4, 4, channels, -1)
-    )
+    product = jnp.tensordot(coarse, _quarters(fine), ((0, 1, 2), (0, 1, 2)))  # (d, 16 c)
+    out, channels = coarse.shape[-1], fine.shape[-1]
+    blocks = product.reshape(out, 2, 2, 2, 2, channels).transpose(1, 3, 2, 4, 5, 0)
+    return blocks.reshape(4, 4, channels, out)
 
 
 def _double_narrow(images: Images, kernel: Kernel4) -> Doubled:
@@ -224,8 +221,8 @@ def _same_narrow(images: Images, kernel: Kernel3) -> Same:
 
 
 def _same_weights_narrow(images: Images, gradient: Same) -> Kernel3:
-    product = jnp.tensordot(_ninths(images), gradient, ((0, 1, 2), (0, 1, 2)))
-    return product.reshape(3, 3, images.shape[-1], -1)
+    product = jnp.tensordot(gradient, _ninths(images), ((0, 1, 2), (0, 1, 2)))  # (d, 9 c)
+    return product.T.reshape(3, 3, images.shape[-1], -1)
 
 
 def _ninths(images: Images) -> Float[Array, "n y x 9*c"]:
