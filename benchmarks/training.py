@@ -71,8 +71,10 @@ def prepare_ours(recipe: str, batch: int | None, side: int | None, steps: int, c
     """Rounds of steps through ``fit_steps``; what was begun is waited for, so that it counts."""
     import jax
 
+    from napari_anomaly.core.nn.devices import set_up
     from napari_anomaly.core.stack import Stack
 
+    set_up()  # as a fit does
     knobs = knobs_of(recipe, batch)
     images = images_of(recipe, knobs.training.batch, side)
     running = knobs.implementation().fit_steps(
