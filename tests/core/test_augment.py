@@ -66,7 +66,7 @@ def test_turning_is_that_of_scikit_image():
     degrees = float(jax.random.uniform(turn, minval=-1.0)) * 30
 
     ours = augment._window(jnp.asarray(image), turn, KEYS[1], Training(rotate=30))
-    theirs = skimage.transform.rotate(image, -degrees, order=1, mode="reflect")
+    theirs = skimage.transform.rotate(image, degrees, order=1, mode="reflect")
 
     assert abs(degrees) > 5
     np.testing.assert_allclose(ours[8:24, 8:24], theirs[8:24, 8:24], atol=1e-4)

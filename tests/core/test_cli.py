@@ -239,7 +239,13 @@ def test_the_state_of_an_interrupted_training_is_not_lost_unasked(data, tmp_path
     assert "so there is nothing to resume; starting anew" in err
 
 
-def test_a_training_cut_short_by_its_budget_says_so(data, tmp_path, capsys):
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """Tiny steps are taken many in a call; here one at a time."""
+    monkeypatch.setattr("napari_anomaly.core.nn.steps._MOST_STEPS", 1)
+
+
+def test_a_training_cut_short_by_its_budget_says_so(data, tmp_path, capsys, step_by_step):
     knobs = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
     words = ["fit", data, "--method", "autoencoder", "--budget", 1e-9, "--set=duration=5", *knobs]
     code, _, err = run(capsys, *words, "--out", tmp_path / "x.anomaly")
@@ -264,7 +270,7 @@ def fitted_from(steps):
             return stages, end.value.fitted.arrays()
 
 
-def test_a_stopped_training_resumes_to_the_same_weights(data, tmp_path):
+def test_a_stopped_training_resumes_to_the_same_weights(data, tmp_path, step_by_step):
     recipe = changed(RECIPES["autoencoder"], {**TINY, "duration": 12})
     _, whole = fitted_from(fit_steps(data, recipe, seed=1))
     state = tmp_path / "state"
@@ -274,7 +280,9 @@ def test_a_stopped_training_resumes_to_the_same_weights(data, tmp_path):
     with pytest.raises(CheckpointError, match="the state of another training"):
         fitted_from(fit_steps(data, recipe, seed=2, state_file=state))
     stages, resumed = fitted_from(fit_steps(data, recipe, seed=1, state_file=state))
-    assert [now.step for now in stages if now.stage == "training"] == list(range(6, 13))
+    steps = [now.step for now in stages if now.stage == "training"]
+    assert steps == list(range(steps[0], 13))
+    assert steps[0] in (6, 7)  # the device was at work on the next step already
     assert whole.keys() == resumed.keys()
     for name, array in whole.items():
         np.testing.assert_array_equal(array, resumed[name], strict=True)

@@ -260,7 +260,8 @@ def test_training_goes_on_where_it_was_cancelled(train, viewer, normals, qtbot, 
     train.panel.press()
     qtbot.waitUntil(lambda: train.panel.state.text().startswith("training"), timeout=SECONDS)
     # the first step of a stage is always reported
-    assert train.panel.state.text().startswith(f"training: {int(said[1]) + 1} of 5000")
+    resumed = re.match(r"training: (\d+) of 5000", train.panel.state.text())
+    assert int(said[1]) < int(resumed[1]) <= int(said[1]) + 129  # at most two calls of 64 ahead
     train.panel.press()
 
 
