@@ -80,7 +80,7 @@ class Decoder(nnx.Module):
 
     def __call__(self, code: Array) -> Float[Array, "n y x c"]:
         """Codes to images; the last layer is linear."""
-        x = code
+        x = code.astype(self.convolutions[0].kernel.dtype)
         if self.dense is not None:
             x = nnx.leaky_relu(self.dense(x), _SLOPE).reshape(len(x), *self.small)
         for convolution in self.convolutions[:-1]:

@@ -24,8 +24,11 @@ Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, "
 _AT_ONCE = 2**17
 """Pixels of a CPU's part of a batch that go through the network together: what they become fits its cache."""
 
-_CALL = {"cpu": 2**20, "gpu": 2**27}
+_CALL = 2**20
 """Pixels trained on in one call: short enough to be interrupted, long enough to cost no more than its steps."""
+
+_CALL_RESIDENT = 2**27
+"""The same where all images stay on a GPU."""
 
 _MOST_STEPS = 64
 
@@ -59,7 +62,7 @@ class Plan:
         Places for them on each device; what exceeds the batch is filled up and does not count.
     parts : int
         Of a device's images, that go through the network one after the other.
-    calls : int
+    steps : int
         Steps in one call.
     resident : bool
         Whether all images stay on every device.
@@ -86,11 +89,12 @@ def plan_of(
     local = -(-batch // mesh.size)
     parts = 1
     if platform == "cpu":
-        parts = -(-local * pixels // _AT_ONCE)
-        parts = min(local, parts)
+        parts = -(-local // max(1, _AT_ONCE // pixels))
         local = -(-local // parts) * parts
-    steps = max(1, min(_MOST_STEPS, _CALL.get(platform, _CALL["gpu"]) // (batch * pixels)))
-    return Plan(steps_of(knobs, shape[0]), batch, local, parts, steps, resident, compute)
+    total = steps_of(knobs, shape[0])
+    most = _CALL if platform == "cpu" or not resident else _CALL_RESIDENT
+    steps = max(1, min(_MOST_STEPS, total, most // (batch * pixels)))
+    return Plan(total, batch, local, parts, steps, resident, compute)
 
 
 def steps_of(knobs: Any, images: int) -> int:

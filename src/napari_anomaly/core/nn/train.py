@@ -27,7 +27,7 @@ from napari_anomaly.core.nn.steps import (
     rate,
     take_steps,
 )
-from napari_anomaly.core.stack import Stack
+from napari_anomaly.core.stack import Stack, cache_bound
 from napari_anomaly.core.types import Progress
 
 _SAVE_EVERY = 60.0  # seconds
@@ -60,7 +60,7 @@ def train(
     Parameters
     ----------
     model : nnx.Module
-        With freshly initialised ``nnx.Param`` weights and no other state.
+        With freshly initialised ``nnx.Param`` weights and no other state; they may be used up.
     loss : callable
         Model, images ``(b, y, x, c)`` and keys ``(b,)`` to ``(b,)`` losses; a module-level function, so that it
         compiles once.
@@ -125,7 +125,7 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh) -> Plan:
         images.shape,
         knobs,
         mesh,
-        resident=on_gpu and room_for(images.nbytes),
+        resident=on_gpu and room_for(images.nbytes) and images.nbytes <= cache_bound(),
         compute="bfloat16" if on_gpu else "float32",
     )
 
@@ -152,9 +152,14 @@ def _fed(
 
 
 def _wanted(seed: int, steps: range, images: int, plan: Plan, mesh: Mesh) -> np.ndarray:
-    """Images ``(plan.steps, devices * local)`` of one call; the first image where none is wanted."""
+    """Images ``(plan.steps, devices * local)`` of one call.
+
+    Places that do not count show an image of the same step: should it overflow, the step is to blame.
+    """
     rows = np.zeros((plan.steps, plan.local * mesh.size), np.int32)
-    rows[: len(steps), : plan.batch] = chosen(seed, steps, images=images, batch=plan.batch)
+    of_steps = chosen(seed, steps, images=images, batch=plan.batch)
+    rows[: len(steps)] = of_steps[:, :1]
+    rows[: len(steps), : plan.batch] = of_steps
     return rows
 
 
