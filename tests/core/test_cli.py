@@ -304,13 +304,13 @@ def test_stopping_after_the_training_does_not_lose_it(data, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_leaves_a_state_and_resume_gives_the_same_detector(data, tmp_path):
     knobs = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
-    words = [*COMMAND, "fit", str(data), "--method", "autoencoder", *knobs, "--set=duration=1000"]
+    words = [*COMMAND, "fit", str(data), "--method", "autoencoder", *knobs, "--set=duration=20000"]
     out, state = tmp_path / "stopped.anomaly", tmp_path / "stopped.anomaly.partial"
 
     with subprocess.Popen(
         [*words, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
-        seen = [next(line for line in running.stderr if line.startswith("training 1/1000"))]
+        seen = [next(line for line in running.stderr if line.startswith("training 1/20000"))]
         running.send_signal(signal.SIGINT)
         said, rest = running.communicate(timeout=120)
     assert running.returncode == 130, (seen, rest)
