@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from napari_anomaly.core.methods.recipes import Autoencoder
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
 
 Grid = tuple[int, int, int]
 

@@ -38,7 +38,7 @@ from timing import (
     write,
 )
 
-from napari_anomaly.core.methods.recipes import RECIPES
+from napari_anomaly.core.methods.presets import RECIPES
 
 PEAKS = {  # dense bf16 FLOP/s and bytes/s by the makers' data sheets, by a part of the device's name
     "H200": (989e12, 4.8e12),

@@ -21,7 +21,8 @@ import numpy as np
 from textures import part_of, texture, write_folder
 from timing import in_a_process, machine, peak_mb, table, write
 
-from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 
 STYLES = {  # colour and marker; readable on white: the picture has its own ground
     "linear": ("#3b7dd8", "o"),

@@ -22,7 +22,8 @@ from typing import Any
 from textures import write_folder
 from timing import in_a_process, machine, table, write
 
-from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ from timing import (
     write,
 )
 
-from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 
 GRIDS = {
     "autoencoder": (128, 128, 3),

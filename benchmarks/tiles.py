@@ -65,7 +65,8 @@ def draw(path: Path, size: int) -> None:
 
 def fit(method: str, path: Path, budget: float) -> None:
     import napari_anomaly as na
-    from napari_anomaly.core.methods.recipes import RECIPES, changed
+    from napari_anomaly.core.methods.presets import RECIPES
+    from napari_anomaly.core.methods.settings import changed
 
     rng, piece = np.random.default_rng(3), cloth()
     corners = rng.integers(0, PIECE - FIELD, (60, 2))

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_anomaly.core.methods.recipes import VAE, Autoencoder, Training
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.vae import VAE
 
 Grid = tuple[int, int, int]
 _SLOPE = 0.1

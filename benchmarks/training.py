@@ -38,7 +38,7 @@ from timing import (
     write,
 )
 
-from napari_anomaly.core.methods.recipes import RECIPES
+from napari_anomaly.core.methods.presets import RECIPES
 
 GRIDS = {
     "autoencoder": (128, 128, 3),

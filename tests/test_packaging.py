@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from napari_anomaly.core.methods.recipes import RECIPES
+from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.ui.launch import PACKAGES
 
 ROOT = Path(__file__).parents[1]

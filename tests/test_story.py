@@ -14,7 +14,8 @@ import napari_anomaly as na
 from napari_anomaly.cli import main
 from napari_anomaly.core.data.files import read_image
 from napari_anomaly.core.data.synthetic import write_sample_data
-from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 
 KNOBS = {"size": [64, 64], "scales": [1, 2], "components": 5, "pool": "top"}
 SETTINGS = ["--seed", "3", "--calibration", "0.4", "--false-alarm", "0.25"]

@@ -1,7 +1,10 @@
 from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
-from .core.methods.recipes import VAE, Autoencoder, Linear, Recipe
+from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.linear import Linear
+from .core.methods.knobs.vae import VAE
+from .core.methods.recipes import Recipe
 from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample

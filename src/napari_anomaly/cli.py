@@ -284,7 +284,7 @@ def _fitted(
     recipe = fitting.recipe
     _use(device)
     from napari_anomaly.core.fitting import fit_steps
-    from napari_anomaly.core.methods.recipes import recipe_of
+    from napari_anomaly.core.methods.presets import recipe_of
     from napari_anomaly.core.progress import watched
 
     last = {}

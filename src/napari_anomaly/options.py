@@ -63,7 +63,8 @@ class Fitting:
     @property
     def recipe(self) -> "Recipe":
         """The method's recipe with the knobs set."""
-        from napari_anomaly.core.methods.recipes import changed, recipe_of
+        from napari_anomaly.core.methods.presets import recipe_of
+        from napari_anomaly.core.methods.settings import changed
 
         knobs = knobs_from(self.knobs)
         if self.data_range is not None:

@@ -8,7 +8,8 @@ from gpu import knobs_of
 from timing import Round, speed_ratio, times
 
 from napari_anomaly.core.methods.autoencoder import Network
-from napari_anomaly.core.methods.recipes import RECIPES, Autoencoder
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.presets import RECIPES
 
 TINY = Autoencoder(widths=(2,))
 

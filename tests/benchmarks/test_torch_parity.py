@@ -11,7 +11,9 @@ import pytest
 from flax import nnx
 
 from napari_anomaly.core.methods import autoencoder, vae
-from napari_anomaly.core.methods.recipes import VAE, Autoencoder, Training
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.nn.build import fresh, to_arrays
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.stack import Stack

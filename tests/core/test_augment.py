@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import skimage.transform
 
-from napari_anomaly.core.methods.recipes import Training
+from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.nn import augment
 from napari_anomaly.core.nn.augment import augmented
 

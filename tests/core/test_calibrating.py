@@ -11,7 +11,8 @@ from napari_anomaly.core import calibrating as room
 from napari_anomaly.core.data.normals import source
 from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.core.fitting import fit
-from napari_anomaly.core.methods.recipes import Linear, Recipe
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.preprocess import Preprocessing, Resize
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.threads import workers

@@ -15,7 +15,9 @@ from napari_anomaly.core import checkpoint
 from napari_anomaly.core.detector import Detector, load
 from napari_anomaly.core.errors import CheckpointError
 from napari_anomaly.core.fitting import fit
-from napari_anomaly.core.methods.recipes import Linear, Recipe, to_plain
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import to_plain
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 
 RECIPE = Recipe(

@@ -20,7 +20,8 @@ from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.detector import load
 from napari_anomaly.core.errors import CheckpointError
 from napari_anomaly.core.fitting import fit_steps
-from napari_anomaly.core.methods.recipes import RECIPES, changed, knobs_of
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed, knobs_of
 from napari_anomaly.options import UsageError, knobs_from
 
 COMMAND = [sys.executable, "-m", "napari_anomaly"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_anomaly.core.fitting import fit
-from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.nn import compiling
 
 pytestmark = pytest.mark.skipif(

@@ -12,8 +12,11 @@ from napari_anomaly.core.data.normals import source
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import CalibrationError, DataError, ImageError, RecipeError
 from napari_anomaly.core.fitting import fit, fit_steps
+from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.linear import PatchPCA
-from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, changed, recipe_of
+from napari_anomaly.core.methods.presets import RECIPES, recipe_of
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.regions import regions

@@ -17,7 +17,10 @@ from napari_anomaly.core.data.normals import source
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import DataWarning, RecipeError
 from napari_anomaly.core.fitting import fit, fit_steps
-from napari_anomaly.core.methods.recipes import Autoencoder, Linear, Recipe, Training
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.normalise import Intensities, Normalise
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 from napari_anomaly.core.progress import finished

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods import linear
-from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
 

@@ -9,7 +9,9 @@ from flax import nnx
 
 from napari_anomaly.core.detector import Detector, load
 from napari_anomaly.core.fitting import fit_steps
-from napari_anomaly.core.methods.recipes import RECIPES, VAE, changed
+from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import Colour, Equalise, Resize
 from napari_anomaly.core.types import Inspection

@@ -10,7 +10,8 @@ from flax import nnx
 
 from napari_anomaly.core.errors import CheckpointError, RecipeError
 from napari_anomaly.core.methods import autoencoder, vae
-from napari_anomaly.core.methods.recipes import VAE, Autoencoder
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, bottom
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from napari_anomaly.core.errors import ImageError, RecipeError
 from napari_anomaly.core.fitting import fit
-from napari_anomaly.core.methods.recipes import Linear, Recipe, from_plain, to_plain
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import from_plain, to_plain
 from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import (
     ChannelOrder,

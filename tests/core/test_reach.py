@@ -8,8 +8,8 @@ from flax import nnx
 
 from napari_anomaly.core.methods.autoencoder import FittedAutoencoder, Network
 from napari_anomaly.core.methods.fitted import Reach
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
 from napari_anomaly.core.methods.linear import PatchPCA
-from napari_anomaly.core.methods.recipes import Autoencoder
 from napari_anomaly.core.nn.reach import radius
 
 

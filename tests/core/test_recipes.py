@@ -5,17 +5,11 @@ import json
 import pytest
 
 from napari_anomaly.core.errors import RecipeError
-from napari_anomaly.core.methods.recipes import (
-    RECIPES,
-    VAE,
-    Linear,
-    Recipe,
-    changed,
-    from_plain,
-    knobs_of,
-    recipe_of,
-    to_plain,
-)
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.presets import RECIPES, recipe_of
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import changed, from_plain, knobs_of, to_plain
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 from napari_anomaly.core.detector import load
 from napari_anomaly.core.errors import ImageError
 from napari_anomaly.core.fitting import fit
-from napari_anomaly.core.methods.recipes import RECIPES, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.scoring import look
 
 SMALL = {

@@ -14,7 +14,9 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from napari_anomaly.core.methods import autoencoder, vae
-from napari_anomaly.core.methods.recipes import VAE, Autoencoder, Training
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.nn import steps as room
 from napari_anomaly.core.nn import train as loop
 from napari_anomaly.core.nn.build import fresh
@@ -144,7 +146,9 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
 from napari_anomaly.core.methods import autoencoder, vae
-from napari_anomaly.core.methods.recipes import VAE, Autoencoder, Training
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.stack import Stack
 
 images = np.random.default_rng(0).normal(size=(21, 16, 16, 1)).astype(np.float32)

@@ -18,8 +18,11 @@ from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.detector import Detector, Provenance
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError, RecipeError
 from napari_anomaly.core.methods.fitted import Pair
+from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.linear import PatchPCA
-from napari_anomaly.core.methods.recipes import RECIPES, Linear, Recipe, Residual, changed
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.recipes import Recipe, Residual
+from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.standardise import Standardisation

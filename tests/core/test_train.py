@@ -11,7 +11,7 @@ from flax import nnx
 
 from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.errors import CheckpointError, DataWarning, TrainingError
-from napari_anomaly.core.methods.recipes import Training
+from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.nn import steps as room
 from napari_anomaly.core.nn.steps import chosen, rate, steps_of, take_steps
 from napari_anomaly.core.nn.train import train

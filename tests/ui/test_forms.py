@@ -7,7 +7,9 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_anomaly.core.errors import RecipeError
-from napari_anomaly.core.methods.recipes import RECIPES, Recipe, knobs_of
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import knobs_of
 from napari_anomaly.core.preprocess import Equalise, FalseColour
 from napari_anomaly.ui.forms import RecipeForm, label_of
 from napari_anomaly.ui.steps import own_knobs, step_knobs

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_anomaly.core.methods.recipes import RECIPES
+from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.preprocess import (
     Colour,
     Crop,

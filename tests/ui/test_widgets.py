@@ -16,7 +16,8 @@ import napari_anomaly.core.fitting as core
 import napari_anomaly.ui.widgets.train as train_module
 from napari_anomaly.cli import main
 from napari_anomaly.core.data.files import write_png
-from napari_anomaly.core.methods.recipes import RECIPES, Linear
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.widgets.inspect import InspectWidget

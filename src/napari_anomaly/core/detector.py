@@ -20,11 +20,8 @@ from napari_anomaly.core.errors import (
     ImageError,
 )
 from napari_anomaly.core.methods.fitted import Fitted
-from napari_anomaly.core.methods.recipes import (
-    Recipe,
-    from_plain,
-    to_plain,
-)
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import from_plain, to_plain
 from napari_anomaly.core.nn.devices import set_up
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Scorer

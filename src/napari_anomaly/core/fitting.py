@@ -20,14 +20,9 @@ from napari_anomaly.core.data.normals import Data, Reader, name_of, source
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.detector import Detector, Provenance
 from napari_anomaly.core.errors import TrainingError
-from napari_anomaly.core.methods.recipes import (
-    VAE,
-    Autoencoder,
-    Linear,
-    Recipe,
-    recipe_of,
-    to_plain,
-)
+from napari_anomaly.core.methods.presets import recipe_of
+from napari_anomaly.core.methods.recipes import AnyMethod, Recipe
+from napari_anomaly.core.methods.settings import to_plain
 from napari_anomaly.core.nn.devices import device_kind, set_up
 from napari_anomaly.core.normalise import Intensities
 from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
@@ -38,9 +33,7 @@ from napari_anomaly.core.types import Image, Progress, Sample
 _LOOKS = 16  # images looked at to settle colour and grid
 
 
-def fit(
-    data: Data, recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear", **choices: Any
-) -> Detector:
+def fit(data: Data, recipe: str | Recipe | AnyMethod = "linear", **choices: Any) -> Detector:
     """Fit a detector to normal images, with a progress bar on standard error.
 
     Takes the arguments of :func:`fit_steps`; blocks until done.
@@ -50,7 +43,7 @@ def fit(
 
 def fit_steps(
     data: Data,
-    recipe: "str | Recipe | Linear | Autoencoder | VAE" = "linear",
+    recipe: str | Recipe | AnyMethod = "linear",
     *,
     seed: int = 0,
     false_alarm: float | None = None,

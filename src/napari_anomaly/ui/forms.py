@@ -11,7 +11,8 @@ from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_anomaly.core.methods.recipes import Knob, Recipe, changed
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import Knob, changed
 from napari_anomaly.ui.steps import own_knobs, step_knobs, with_steps
 
 if TYPE_CHECKING:

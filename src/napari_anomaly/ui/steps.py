@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from napari_anomaly.core.methods.recipes import Knob, Recipe, knobs_of
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import Knob, knobs_of
 from napari_anomaly.core.preprocess import Colour, Crop, Equalise, FalseColour, Step
 
 COLORMAPS = ("inferno", "magma", "viridis", "turbo", "jet", "hot")

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from napari_anomaly.core.methods.fitted import Images, Pair, Reach
-from napari_anomaly.core.methods.recipes import Autoencoder
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.reach import radius

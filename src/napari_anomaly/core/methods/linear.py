@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from napari_anomaly.core.errors import TrainingError
 from napari_anomaly.core.methods.fitted import Images, Pair, Reach, expect
-from napari_anomaly.core.methods.recipes import Linear
+from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.types import Progress

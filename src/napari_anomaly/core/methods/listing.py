@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
-from napari_anomaly.core.methods.recipes import RECIPES, Knob, Recipe, knobs_of, recipe_of, to_plain
+from napari_anomaly.core.methods.presets import RECIPES, recipe_of
+from napari_anomaly.core.methods.recipes import Recipe
+from napari_anomaly.core.methods.settings import Knob, knobs_of, to_plain
 
 _WIDTH = 79
 _COLUMN = 26  # of a knob's name and value

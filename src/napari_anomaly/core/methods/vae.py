@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from napari_anomaly.core.methods.fitted import Images, Pair, expect
-from napari_anomaly.core.methods.recipes import VAE
+from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.train import train

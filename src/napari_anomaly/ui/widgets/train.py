@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_anomaly.core.errors import DataError
-from napari_anomaly.core.methods.recipes import RECIPES, Recipe
+from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
 from napari_anomaly.ui.devices import device_name, share

@@ -1,0 +1,1 @@
+"""What can be chosen of each method, one file per family. No JAX here."""

@@ -1,0 +1,81 @@
+"""The recipes that have a name. No JAX here."""
+
+from collections.abc import Mapping
+
+from napari_anomaly.core.errors import RecipeError
+from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.linear import Linear
+from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.recipes import AnyMethod, Recipe, Residual
+from napari_anomaly.core.methods.settings import changed, to_plain
+from napari_anomaly.core.normalise import Normalise
+from napari_anomaly.core.preprocess import Colour, Equalise, Preprocessing, Resize
+
+
+def _grid(size: int) -> Preprocessing:
+    return Preprocessing((Colour(), Resize(size=(size, size))))
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "linear": Recipe(),
+    "linear-image": Recipe(Linear(support="image"), _grid(128)),
+    "autoencoder": Recipe(Autoencoder(), _grid(128), Residual(smooth=2.0)),
+    "autoencoder-weld": Recipe(
+        Autoencoder(
+            widths=(16, 32, 64, 128),
+            down="pool",
+            training=Training(
+                duration=100, unit="epochs", learning_rate=1e-3, clip=None, average=0.0
+            ),
+        ),
+        Preprocessing(
+            (Resize(size=(256, 256), enlarge=True), Colour(to="grey"), Equalise()),
+            Normalise(kind="range"),
+        ),
+        Residual(smooth=0.0),
+        standardise="none",
+        pool="mean",
+        min_area=16,
+    ),
+    "autoencoder-mvtec": Recipe(
+        Autoencoder(
+            widths=(32, 64, 128, 256, 256, 256),
+            latent=1024,
+            training=Training(
+                duration=300,
+                unit="epochs",
+                batch=70,
+                learning_rate=1e-3,
+                schedule="constant",
+                clip=None,
+                average=0.0,
+                flip=True,
+            ),
+        ),
+        Preprocessing(
+            (Colour(to="rgb"), Resize(size=(256, 256), enlarge=True)), Normalise(kind="fixed")
+        ),
+    ),
+    "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
+}
+"""Named recipes, cheapest first; the names that ``fit`` and the command line take."""
+
+
+def recipe_of(choice: str | Recipe | AnyMethod) -> Recipe:
+    """Return the whole recipe behind a name, a method's knobs, or a recipe.
+
+    A method's knobs take the rest (preprocessing, residual, ...) from the named recipe of that method.
+
+    Raises
+    ------
+    RecipeError
+        For a name that is not in ``RECIPES``.
+    """
+    if isinstance(choice, Recipe):
+        return choice
+    if isinstance(choice, str):
+        if choice not in RECIPES:
+            raise RecipeError(f"found the method {choice!r}; expected one of {', '.join(RECIPES)}")
+        return RECIPES[choice]
+    return changed(RECIPES[choice.name], {"method": to_plain(choice)})
