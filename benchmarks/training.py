@@ -47,7 +47,7 @@ GRIDS = {
     "vae": (128, 128, 3),
 }
 SMALLER = {"autoencoder-mvtec": 16}
-STEPS = {"autoencoder": 8, "autoencoder-mvtec": 1, "autoencoder-weld": 1, "vae": 8}
+STEPS = {"autoencoder": 16, "autoencoder-mvtec": 4, "autoencoder-weld": 4, "vae": 16}
 """Of one round: whole calls of the training loop, which takes several small steps in one."""
 SIDES = ("ours", "ours-kept", "torch", "torch-kept", "torch-compiled")
 _FOR_EVER = 1_000_000  # steps

@@ -12,7 +12,7 @@ TINY = {
     "training.py": "--recipes autoencoder --side 32 --batch 4 --rounds 1 --sides ours --cores 1",
     "scoring.py": "--recipes autoencoder --rounds 1 --sides ours --latency linear --calls 1",
     "coldstart.py": "--recipes linear --repeats 1",
-    "input.py": "--recipes autoencoder --steps 64 --images 24 --side 64",
+    "input.py": "--recipes autoencoder --steps 200 --images 24 --side 32",
     "growth.py": "--linear 8 16 --autoencoder 8 --sides 64",
     "gpu.py": "--small --rounds 1 --without-torch",
 }

@@ -1,7 +1,7 @@
 """What the devices do in one call: a few steps of training, compiled as one program over all of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -10,12 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float, Int, Key
 
 from napari_anomaly.core.nn.augment import augmented
+from napari_anomaly.core.nn.shares import (
+    AXIS,
+    bundled,
+    clipped,
+    gathered,
+    own,
+    summed,
+    unbundled,
+)
 
 Images = Float[Array, "m y x c"]
 Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, " n"]]
@@ -24,8 +32,8 @@ Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, "
 _AT_ONCE = 2**17
 """Pixels of a CPU's part of a batch that go through the network together: what they become fits its cache."""
 
-_CALL = 2**20
-"""Pixels trained on in one call: short enough to be interrupted, long enough to cost no more than its steps."""
+_CALL = 2**22
+"""Pixels trained on in one call: short enough to be interrupted, long enough to make fetching its memory cheap."""
 
 _CALL_RESIDENT = 2**27
 """The same where all images stay on a GPU."""
@@ -40,12 +48,36 @@ _MOST_STEPS = 64
 )
 @dataclass(frozen=True)
 class State:
-    """Steps done, weights, their running mean as one vector, and the optimiser's own state of such vectors."""
+    """Where a training is; or, of the same structure, how each of these arrays lies on the devices.
 
-    step: Array
-    weights: nnx.State[Any, Any]
-    mean: Float[Array, " w"]
+    Attributes
+    ----------
+    step : int32 array, ``()``
+        Steps done; the same on all devices.
+    weights : nnx.State
+        The same on all devices.
+    mean : Vectors
+        Running mean of the weights; each device holds its share.
+    optimiser : tree
+        The optimiser's state of such vectors; each device holds its share.
+    """
+
+    step: Any
+    weights: Any
+    mean: Any
     optimiser: Any
+
+    def specs(self, devices: int) -> "State":
+        """How each array lies on the devices; for one alone as JAX says it, so that nothing compiles twice."""
+        share = Spec(AXIS) if devices > 1 else Spec()
+        lying: State = jax.tree.map(lambda one: share if one.ndim else Spec(), self)
+        return replace(lying, weights=jax.tree.map(lambda _: Spec(), self.weights))
+
+
+def begun(weights: nnx.State[Any, Any], knobs: Any, total: int, devices: int) -> State:
+    """The state before the first step."""
+    mean = bundled(weights, devices)
+    return State(jnp.zeros((), jnp.int32), weights, mean, optimiser_of(knobs, total).init(mean))
 
 
 @dataclass(frozen=True)
@@ -112,9 +144,8 @@ def rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
-    """Adam, after clipping where wanted."""
-    adam = optax.adam(rate(knobs, total))
-    return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
+    """Adam, for gradients that are clipped."""
+    return optax.adam(rate(knobs, total))
 
 
 def chosen(
@@ -176,12 +207,12 @@ def take_steps(
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(rows.shape)))
 
-    split = Spec(None, "images")
+    split, lying = Spec(None, AXIS), state.specs(mesh.size)
     result: tuple[State, Array] = jax.shard_map(
         on_each,
         mesh=mesh,
-        in_specs=(Spec(), Spec() if plan.resident else Spec("images"), split, Spec(), Spec()),
-        out_specs=(Spec(), split),
+        in_specs=(lying, Spec() if plan.resident else Spec(AXIS), split, Spec(), Spec()),
+        out_specs=(lying, split),
         check_vma=False,
     )(state, images, rows, count, key)
     return result
@@ -191,31 +222,30 @@ def _one_step(
     state: State, batch: Images, key: Array, *, graph: Any, loss: Loss, knobs: Any, plan: Plan
 ) -> tuple[State, Float[Array, " m"]]:
     """One step on this device's share of the images: the new state, the same on all, and its losses."""
-    place = jax.lax.axis_index("images") * plan.local + jnp.arange(plan.local)
+    place = jax.lax.axis_index(AXIS) * plan.local + jnp.arange(plan.local)
     step_key = jax.random.fold_in(key, state.step)
     keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
     share = (place < plan.batch) / plan.batch
 
-    def summed(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
+    def weighted(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
         cast = jax.tree.map(lambda one: one.astype(plan.compute), weights)
-        changing, own = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        losses = loss(nnx.merge(graph, cast), augmented(images, changing, knobs), own)
+        changing, drawn = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        losses = loss(nnx.merge(graph, cast), augmented(images, changing, knobs), drawn)
         return (losses * share).sum(), losses
 
     gradient, losses = _by_parts(
-        jax.grad(summed, has_aux=True), state.weights, (batch, keys, share), plan.parts
+        jax.grad(weighted, has_aux=True), state.weights, (batch, keys, share), plan.parts
     )
-    # as one vector: one sum over the devices, and one loop to compile instead of one for each layer
-    (gradient, _), (weights, unravel) = ravel_pytree(gradient), ravel_pytree(state.weights)
-    updates, optimiser = optimiser_of(knobs, plan.total).update(
-        jax.lax.psum(gradient, "images"), state.optimiser, weights
-    )
+    devices = jax.lax.axis_size(AXIS)
+    shares = clipped(summed(bundled(gradient, devices)), knobs.clip)
+    weights = own(bundled(state.weights, devices))
+    updates, optimiser = optimiser_of(knobs, plan.total).update(shares, state.optimiser, weights)
     weights = optax.apply_updates(weights, updates)
-    decay = jnp.minimum(
-        knobs.average, (1 + state.step) / (10 + state.step)
-    )  # short memory at first
+    # short memory at first
+    decay = jnp.minimum(knobs.average, (1 + state.step) / (10 + state.step))
     mean = optax.incremental_update(weights, state.mean, 1 - decay)
-    return State(state.step + 1, unravel(weights), mean, optimiser), losses
+    everywhere = unbundled(gathered(weights), state.weights)
+    return State(state.step + 1, everywhere, mean, optimiser), losses
 
 
 def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
@@ -229,5 +259,6 @@ def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, 
         return jax.tree.map(jnp.add, total, one), losses
 
     cut = jax.tree.map(lambda one: one.reshape(parts, -1, *one.shape[1:]), data)
-    total, losses = jax.lax.scan(body, jax.tree.map(jnp.zeros_like, weights), cut)
-    return total, losses.reshape(-1)
+    begin, first = gradient(weights, *jax.tree.map(lambda one: one[0], cut))
+    total, others = jax.lax.scan(body, begin, jax.tree.map(lambda one: one[1:], cut))
+    return total, jnp.concatenate([first, others.reshape(-1)])

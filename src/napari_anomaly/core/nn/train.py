@@ -10,19 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array
 
 from napari_anomaly.core.errors import CheckpointError, TrainingError
 from napari_anomaly.core.nn.devices import mesh_of_all, room_for
+from napari_anomaly.core.nn.shares import unbundled
 from napari_anomaly.core.nn.steps import (
     Loss,
     Plan,
     State,
+    begun,
     chosen,
-    optimiser_of,
     plan_of,
     rate,
     take_steps,
@@ -85,10 +85,9 @@ def train(
     mesh = mesh_of_all() if mesh is None else mesh
     plan = _plan(images, knobs, mesh)
     graph, weights = nnx.split(model, nnx.Param)
-    flat, unravel = ravel_pytree(weights)
-    start = optimiser_of(knobs, plan.total).init(flat)
-    state = _begun(State(jnp.zeros((), jnp.int32), weights, flat, start), keeper)
-    state = jax.device_put(state, NamedSharding(mesh, Spec()))  # as it comes back: one compilation
+    state = _kept(begun(weights, knobs, plan.total, mesh.size), keeper)
+    lying = jax.tree.map(lambda spec: NamedSharding(mesh, spec), state.specs(mesh.size))
+    state = jax.device_put(state, lying)  # as it comes back: one compilation
     began = saved = time.monotonic()
     key = jax.random.key(seed)
     steps = partial(take_steps, key=key, graph=graph, loss=loss, knobs=knobs, plan=plan, mesh=mesh)
@@ -115,7 +114,7 @@ def train(
     _keep(keeper, state)  # what comes after training may be interrupted too
     # through the host: moved from device to device, the weights would still belong to the mesh
     mean = jax.device_put(jax.device_get(state.mean), mesh.devices.flat[0])
-    result: nnx.State[Any, Any] = unravel(mean)
+    result: nnx.State[Any, Any] = unbundled(mean, weights)
     return result
 
 
@@ -130,7 +129,7 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh) -> Plan:
     )
 
 
-def _begun(state: State, keeper: StateKeeper | None) -> State:
+def _kept(state: State, keeper: StateKeeper | None) -> State:
     """The state to start from; what was kept goes before a fresh one."""
     kept = None if keeper is None else keeper.load()
     return state if kept is None else _unflattened(state, kept)
