@@ -7,10 +7,10 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from napari_anomaly.core.nn import shares
-from napari_anomaly.core.nn.devices import mesh_of_all
 from napari_anomaly.core.nn.shares import bundled, clipped, unbundled
 
 shapes = st.lists(st.lists(st.integers(1, 5), max_size=3).map(tuple), min_size=1, max_size=5)
@@ -45,7 +45,7 @@ def test_up_to_64_devices_share_the_same_vectors():
 @pytest.mark.parametrize("most", [0.5, 4.9, 5.1, None])
 def test_clipping_is_optax_s(most):
     gradients = (jnp.array([3.0, 0.0]), jnp.array([0.0, 4.0]))  # a norm of 5
-    mesh = mesh_of_all()
+    mesh = Mesh(np.array(jax.devices()[:1]), (shares.AXIS,))
     run = jax.shard_map(
         lambda one: clipped(one, most),
         mesh=mesh,
