@@ -68,7 +68,7 @@ def detector_of(recipe: str, side: int, channels: int) -> Any:
 def prepare_ours(recipe: str, cores: int) -> Work:
     """Rounds of the compiled function, in threads."""
     from napari_anomaly.core.scoring import Scorer
-    from napari_anomaly.core.threads import in_order
+    from napari_anomaly.core.threads import in_order, workers
 
     side, _, channels = GRIDS[recipe]
     detector = detector_of(recipe, side, channels)
@@ -76,7 +76,7 @@ def prepare_ours(recipe: str, cores: int) -> Work:
     images = [texture(k, side, channels) for k in range(_IMAGES)]
     pixels = [detector.recipe.preprocess.apply(image)[0] for image in images]
     scorer(pixels[0])
-    return lambda: _drained(in_order(scorer, pixels))
+    return lambda: _drained(in_order(scorer, pixels, ahead=2 * workers()))
 
 
 def prepare_inspect(recipe: str, cores: int) -> Work:

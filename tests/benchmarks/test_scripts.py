@@ -10,6 +10,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 TINY = {
     "training.py": "--recipes autoencoder --side 32 --batch 4 --rounds 1 --sides ours --cores 1",
+    "profile_step.py": "autoencoder --side 32 --batch 4",
     "scoring.py": "--recipes autoencoder --rounds 1 --sides ours --latency linear --calls 1",
     "coldstart.py": "--recipes linear --repeats 1",
     "input.py": "--recipes autoencoder --steps 200 --images 24 --side 32",
@@ -38,6 +39,13 @@ def numbers(tmp_path_factory):
 def test_training(numbers):
     found, _ = numbers("training.py")
     assert found["recipes"]["autoencoder"]["seconds_per_image"]["ours"]["wall"]["median"] > 0
+
+
+def test_profile_step(numbers):
+    found, told = numbers("profile_step.py")
+    assert found["images"] >= 4
+    assert 0 < max(found["ms"].values()) < sum(found["ms"].values())
+    assert "| all |" in told
 
 
 def test_scoring(numbers):

@@ -26,7 +26,7 @@ from napari_anomaly.core.nn.devices import set_up
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Scorer
 from napari_anomaly.core.standardise import Standardisation
-from napari_anomaly.core.threads import first_alone, in_order
+from napari_anomaly.core.threads import first_alone, in_order, workers
 from napari_anomaly.core.types import Image, Inspection
 
 
@@ -123,7 +123,7 @@ class Detector:
             except ImageError as error:
                 raise ImageError(f"image {number}: {error}") from error
 
-        return in_order(first_alone(one), enumerate(images))
+        return in_order(first_alone(one), enumerate(images), ahead=2 * workers())
 
     @cached_property
     def _scorer(self) -> Scorer:
