@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=16, help="rows")
     parser.add_argument("--json", type=Path)
     choices = parser.parse_args()
-    work = prepare_ours(choices.recipe, choices.batch, choices.side, STEPS[choices.recipe], 0)
+    steps = STEPS[choices.recipe] if choices.side is None else 64
+    work = prepare_ours(choices.recipe, choices.batch, choices.side, steps, 0)
     work()
     work()  # as it goes on, without what the first round set up
     with tempfile.TemporaryDirectory() as folder:
