@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve
 
 from napari_anomaly.core.costs import (
     Costs,
-    check_costs,
+    Stakes,
     cost_curve,
     error_rates,
     expected_cost,
@@ -91,7 +91,7 @@ def test_a_prevalence_is_a_share(bad):
 @pytest.mark.parametrize("bad", [(0, 0), (-1, 2), (1, float("inf")), (float("nan"), 1)])
 def test_costs_are_numbers(bad):
     with pytest.raises(ValueError, match="expected numbers of 0 or more, not both 0"):
-        check_costs(Costs(*bad))
+        Stakes(0.1, Costs(*bad))
 
 
 def test_rates_need_both_kinds():

@@ -42,6 +42,13 @@ def loaded_detector(path: Path, device: Device = "auto") -> "Detector":
     return load(path)
 
 
+def with_review(detector: "Detector", review: float | None) -> "Detector":
+    """Return the detector with a review band beside its false-alarm rate, if one is wanted."""
+    if review is None:
+        return detector
+    return detector.calibrate(false_alarm=detector.calibration.false_alarm, review=review)
+
+
 def use(device: Device) -> None:
     """Compute on this device from now on."""
     from napari_anomaly.core.nn.devices import use

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
-from napari_anomaly.cli.common import check_writable, loaded_detector
+from napari_anomaly.cli.common import check_writable, loaded_detector, with_review
 from napari_anomaly.cli.saying import say, tell
 from napari_anomaly.options import Device, UsageError
 
 
-def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto") -> int:
+def inspect(
+    detector: Path,
+    /,
+    *images: Path,
+    out: Path,
+    review: float | None = None,
+    device: Device = "auto",
+) -> int:
     """Find what does not belong in images, with a detector that `fit` wrote.
 
     Writes maps (float32 TIFF), masks, overlays, `scores.csv` and `regions.csv`. Exit code 1 if an image was skipped.
@@ -20,13 +27,15 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
         Image files, and folders of them.
     out
         Folder to write into; files of the same names are replaced.
+    review
+        Wanted share of good images that do not pass outright; default: as the detector was fitted.
     device
         What to compute on; auto takes a GPU if JAX can use one.
     """
     if not images:
         raise UsageError("found no images; expected files or folders after the detector")
     check_writable(out / "scores.csv")
-    loaded = loaded_detector(detector, device)
+    loaded = with_review(loaded_detector(detector, device), review)
     from napari_anomaly.core.progress import watched
     from napari_anomaly.core.results import inspect_into
 
@@ -34,8 +43,13 @@ def inspect(detector: Path, /, *images: Path, out: Path, device: Device = "auto"
     for row in results.rows:
         numbers = f"score {row.score:<8.4g} p {row.p_value:<7.3g} regions {row.n_regions:<4}"
         say(f"{row.verdict:<6} {numbers} {row.name}")
-    failed = sum(row.verdict == "fail" for row in results.rows)
-    tell(f"{failed} of {len(results.rows)} images fail. Maps, masks, overlays, tables: {out}")
+    failed, unsure = (
+        sum(row.verdict == verdict for row in results.rows) for verdict in ("fail", "review")
+    )
+    by_hand = f", {unsure} are for a person to review" if loaded.calibration.review else ""
+    tell(
+        f"{failed} of {len(results.rows)} images fail{by_hand}. Maps, masks, overlays, tables: {out}"
+    )
     if results.skipped:
         tell(f"{len(results.skipped)} image(s) skipped, see above")
     return 1 if results.skipped else 0

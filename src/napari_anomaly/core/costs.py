@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from napari_anomaly.core.errors import DataError
+
 Scores = Float[np.ndarray, " _"]
 
 
@@ -18,6 +20,44 @@ class Costs(NamedTuple):
 
     false_alarm: float
     escape: float
+
+
+@dataclass(frozen=True)
+class Stakes:
+    """What is known about the use of a detector, not about test images.
+
+    Attributes
+    ----------
+    prevalence : float or None
+        True share of defects, in (0, 1).
+    costs : Costs or None
+        Need the prevalence.
+
+    Raises
+    ------
+    DataError
+        For values that cannot be, or costs without prevalence.
+    """
+
+    prevalence: float | None = None
+    costs: Costs | None = None
+
+    def __post_init__(self) -> None:
+        if self.prevalence is not None:
+            _check_prevalence(self.prevalence)
+        if self.costs is None:
+            return
+        _check_costs(self.costs)
+        if self.prevalence is None:
+            raise DataError(
+                "found costs but no prevalence; expected both: the cost per image depends on how many images are "
+                "defective"
+            )
+
+    @classmethod
+    def of(cls, prevalence: float | None, costs: tuple[float, float] | None) -> "Stakes":
+        """Take the costs as a plain pair: of a false alarm, of an escape."""
+        return cls(prevalence, None if costs is None else Costs(*costs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +131,7 @@ def precision(false_alarms: float, escapes: float, prevalence: float) -> float |
     float or None
         None where nothing fails.
     """
-    check_prevalence(prevalence)
+    _check_prevalence(prevalence)
     hits = prevalence * (1 - escapes)
     failing = hits + (1 - prevalence) * false_alarms
     return hits / failing if failing > 0 else None
@@ -102,8 +142,8 @@ def expected_cost(false_alarms: float, escapes: float, prevalence: float, costs:
 
     The expected cost of a decision, as in Drummond and Holte 2006, https://doi.org/10.1007/s10994-006-8199-5, eq. 1.
     """
-    check_prevalence(prevalence)
-    check_costs(costs)
+    _check_prevalence(prevalence)
+    _check_costs(costs)
     return costs.false_alarm * false_alarms * (1 - prevalence) + costs.escape * escapes * prevalence
 
 
@@ -134,16 +174,14 @@ def cost_curve(rates: ErrorRates, prevalence: float, costs: Costs) -> CostCurve:
     return CostCurve(rates.thresholds, np.array(values))
 
 
-def check_prevalence(prevalence: float) -> None:
-    """Raise ValueError for what cannot be a share of defects."""
+def _check_prevalence(prevalence: float) -> None:
     if not 0 < prevalence < 1:
-        raise ValueError(f"found the prevalence {prevalence:g}; expected a share between 0 and 1")
+        raise DataError(f"found the prevalence {prevalence:g}; expected a share between 0 and 1")
 
 
-def check_costs(costs: Costs) -> None:
-    """Raise ValueError for costs that are negative, not finite, or both zero."""
+def _check_costs(costs: Costs) -> None:
     if not (np.isfinite(costs).all() and min(costs) >= 0 and max(costs) > 0):
-        raise ValueError(
+        raise DataError(
             f"found the costs {costs[0]:g} (false alarm) and {costs[1]:g} (escape); expected numbers of 0 or more, "
             "not both 0"
         )

@@ -4,14 +4,14 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.capability import Capability, lower_capability, upper_capability
-from napari_anomaly.core.costs import Costs, cost_curve, error_rates, expected_cost, precision
+from napari_anomaly.core.costs import Stakes, cost_curve, error_rates, expected_cost, precision
 from napari_anomaly.core.figures import Line, thinned
 from napari_anomaly.core.metrics import Confusion, PixelCurve, RankCurve, pixel_curve, rank_curve
 from napari_anomaly.core.pimo import PerImageOverlap, per_image_overlap
@@ -25,22 +25,6 @@ VERDICTS: tuple[Verdict, ...] = ("pass", "review", "fail")
 
 Numbers = dict[str, Any]
 Curves = Mapping[str, Mapping[str, Line]]
-
-
-@dataclass(frozen=True)
-class Stakes:
-    """What is known about the use, not about the test images.
-
-    Attributes
-    ----------
-    prevalence : float or None
-        True share of defects.
-    costs : Costs or None
-        Of a false alarm and of an escape.
-    """
-
-    prevalence: float | None = None
-    costs: Costs | None = None
 
 
 def measure(

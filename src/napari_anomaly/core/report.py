@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.charts import decision_figure
-from napari_anomaly.core.costs import Costs, check_costs, check_prevalence
+from napari_anomaly.core.costs import Stakes
 from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.data.folders import Dataset, open_folder
 from napari_anomaly.core.errors import DataError, DataWarning
@@ -23,7 +23,7 @@ from napari_anomaly.core.figures import (
     png,
     score_figure,
 )
-from napari_anomaly.core.measuring import Curves, Stakes, measure
+from napari_anomaly.core.measuring import Curves, measure
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.trials import ImageRow, Inspector, Trial, trials
@@ -166,7 +166,7 @@ def evaluate_steps(
     DataWarning
         For each image or mask that is left out.
     """
-    stakes = _checked(prevalence, costs)
+    stakes = Stakes.of(prevalence, costs)
     dataset = data if isinstance(data, Dataset) else open_folder(data)
     if not dataset.test:
         raise DataError(
@@ -209,21 +209,6 @@ def limits_of(calibration: Calibration) -> dict[str, float]:
     if calibration.review is not None:
         limits["review above"] = calibration.review_threshold
     return limits
-
-
-def _checked(prevalence: float | None, costs: tuple[float, float] | None) -> Stakes:
-    try:
-        if prevalence is not None:
-            check_prevalence(prevalence)
-        if costs is not None:
-            check_costs(Costs(*costs))
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    if costs is not None and prevalence is None:
-        raise DataError(
-            "found costs but no prevalence; expected both: the cost per image depends on how many images are defective"
-        )
-    return Stakes(prevalence, None if costs is None else Costs(*costs))
 
 
 def _left_out(dataset: Dataset, results: Sequence[Trial]) -> tuple[str, ...]:
