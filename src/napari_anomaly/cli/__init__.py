@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Parameter
 
+from napari_anomaly.cli.compare import compare
 from napari_anomaly.cli.demo import demo
 from napari_anomaly.cli.evaluate import evaluate
 from napari_anomaly.cli.fit import fit
@@ -27,7 +28,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, fit, inspect, scan, evaluate, methods):
+for verb in (demo, fit, inspect, scan, evaluate, compare, methods):
     app.command(verb)
 app.command(napari, name=("napari", "widget"))
 

@@ -114,7 +114,7 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[Trial, 
     began = time.perf_counter()
     found = detector.inspect(image)
     milliseconds = 1000 * (time.perf_counter() - began)
-    gt_mask, problem = _truth(sample, image.shape)
+    gt_mask, problem = truth_of(sample, image.shape)
     pixels = counts = None
     if gt_mask is not None:
         pixels = pixel_scores(found.anomaly_map, gt_mask)
@@ -138,7 +138,7 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[Trial, 
     )
 
 
-def _truth(
+def truth_of(
     sample: Sample, shape: tuple[int, ...]
 ) -> tuple[Bool[np.ndarray, "y x"] | None, str | None]:
     """Read the mask of a sample; None where the truth about its pixels is unknown. And what is wrong with the mask."""

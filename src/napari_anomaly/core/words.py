@@ -1,7 +1,7 @@
 """Results in plain words."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from napari_anomaly.core.calibration import Calibration
@@ -15,6 +15,7 @@ _TABLE = (
     *("fit_seconds", "inspect_ms_per_image", "peak_rss_mb"),
 )
 _IN_USE = ("ppv_at_prevalence", "expected_cost", "hindsight_cost")
+_COMPARED = ("image_auroc", "pixel_auroc", "aupro_30", "false_alarm_rate", "escape_rate")
 _OF_EACH_KIND = ("image_auroc", "pixel_auroc", "escape_rate")
 
 
@@ -95,6 +96,15 @@ def in_short(metrics: Mapping[str, Any]) -> str:
         f"{defects * (1 - metrics['escape_rate']):.0f} of {defects} defects caught, "
         f"{good * metrics['false_alarm_rate']:.0f} of {good} good images failed"
     )
+
+
+def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the main numbers of a comparison: a line for each category and method, all defects together."""
+    together = [row for row in rows if row["defect"] is None]
+    widths = [max(len(row[key]) for row in together) for key in ("category", "method")]
+    for row in together:
+        names = f"{row['category']:<{widths[0]}}  {row['method']:<{widths[1]}}"
+        yield "  ".join([names, *(f"{name} {_number(row[name])}" for name in _COMPARED)])
 
 
 def _number(value: Any) -> str:
