@@ -22,12 +22,12 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 84rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.3rem; border-top: 2px solid var(--line); padding-top: 1rem; }
 h3 { font-size: 1.05rem; margin-top: 1.6rem; }
-h1, h2, h3, td, th, p, li { overflow-wrap: anywhere; }
+h1, h2, h3, p, li { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; background: var(--soft); }
-th:first-child, td.text { text-align: left; }
+th.text, td.text { text-align: left; min-width: 4rem; max-width: 16rem; overflow-wrap: anywhere; }
 table.pictures th, table.pictures td { text-align: center; border: 0; padding: 2px; font-size: .8rem; }
 table.pictures th { font-weight: 400; background: none; vertical-align: bottom; }
 table.pictures th.method { font-weight: 600; border-bottom: 2px solid var(--line); }
@@ -140,6 +140,7 @@ def _category(category: Category, figures: Figures, rows: Sequence[Mapping[str, 
     of_kinds = [
         row for row in rows if row["category"] == category.name and row["defect"] is not None
     ]
+    of_kinds.sort(key=lambda row: row["defect"])  # the methods of a kind beside each other
     return joined(
         element("h2", category.name),
         _numbers(of_kinds, ("defect", "method", "n"), OF_A_KIND) if of_kinds else Markup(),
@@ -157,8 +158,11 @@ def _category(category: Category, figures: Figures, rows: Sequence[Mapping[str, 
 def _numbers(
     rows: Sequence[Mapping[str, Any]], keys: Sequence[str], columns: Sequence[str]
 ) -> Markup:
-    names = (*keys, *(_HEADS[column] for column in columns))
-    head = element("tr", *(element("th", name) for name in names))
+    head = element(
+        "tr",
+        *(element("th", key, class_="text") for key in keys),
+        *(element("th", _HEADS[column]) for column in columns),
+    )
     lines = [
         element(
             "tr",

@@ -1,6 +1,7 @@
 """Figures of a comparison: methods beside each other, on the same images and in the same axes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ from napari_anomaly.core.report import limits_of
 ROWS = ("original", "reconstruction", "anomaly map", "regions found", "true mask")
 _COLUMNS = 8  # pictures side by side, then a new strip
 _INCHES = 1.45  # of a picture
+_ACROSS = 4  # methods side by side
+_DASHES = ("-", "--", "-.", ":")
 _LEGIBLE = 28  # letters of a name above a picture
 
 
@@ -65,8 +68,8 @@ def curves_figure(category: Category) -> Figure:
     for k, (name, of, x_label, y_label) in enumerate(known, start=1):
         axes = figure.add_subplot(1, len(known), k)
         handles = [
-            axes.plot(*line, color=colour)[0]
-            for entry, colour in zip(category.entries, _colours(category), strict=True)
+            axes.plot(*line, **style)[0]
+            for entry, style in zip(category.entries, _styles(category), strict=True)
             if (line := entry.report.curves[name].get(of)) is not None
         ]
         axes.set(title=f"{name}, {of}", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
@@ -84,11 +87,17 @@ def curves_figure(category: Category) -> Figure:
 
 
 def decisions_figure(category: Category) -> Figure:
-    """Scores with thresholds, and errors against the threshold; a column for each method."""
-    count = len(category.entries)
-    figure = Figure(figsize=(4.2 * count, 6.4), layout="constrained")
-    grid = figure.subplots(2, count, squeeze=False)
-    for (top, bottom), entry in zip(grid.T, category.entries, strict=True):
+    """Scores with thresholds, and below them errors against the threshold; a column for each method."""
+    across = min(_ACROSS, len(category.entries))
+    bands = -(-len(category.entries) // across)
+    figure = Figure(figsize=(4.2 * across, 6.4 * bands), layout="constrained")
+    grid = figure.subplots(2 * bands, across, squeeze=False)
+    cells = [
+        (grid[2 * band, k], grid[2 * band + 1, k]) for band in range(bands) for k in range(across)
+    ]
+    for axes in (one for cell in cells[len(category.entries) :] for one in cell):
+        axes.set_axis_off()
+    for (top, bottom), entry in zip(cells, category.entries, strict=False):
         report = entry.report
         good, defective = report.scores(good=True), report.scores(good=False)
         limits = limits_of(report.calibration)
@@ -139,5 +148,9 @@ def _short(text: str) -> str:
     return text if len(text) <= _LEGIBLE else f"{text[: _LEGIBLE - 3]}..."
 
 
-def _colours(category: Category) -> list[tuple[float, ...]]:
-    return [colormaps["tab10"](k % 10) for k in range(len(category.entries))]
+def _styles(category: Category) -> list[dict[str, Any]]:
+    """Colours and dashes, so that curves that lie on each other are all seen."""
+    return [
+        {"color": colormaps["tab10"](k % 10), "linestyle": _DASHES[k % len(_DASHES)]}
+        for k in range(len(category.entries))
+    ]

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from napari_anomaly.core.figures import map_limits, viewable
 from napari_anomaly.core.types import AnomalyMap, Image
 
-Picture = UInt8[np.ndarray, "y x 3"]
+Picture = UInt8[np.ndarray, "rows columns 3"]
 
 SIDE = 160
 """Longest side of a picture, pixels."""
@@ -45,7 +45,7 @@ def mask_picture(mask: Bool[np.ndarray, "y x"]) -> Picture:
     return np.repeat(np.round(255 * small), 3, axis=2).astype(np.uint8)
 
 
-def data_uri(picture: UInt8[np.ndarray, "y x 3"], *, lossy: bool) -> str:
+def data_uri(picture: Picture, *, lossy: bool) -> str:
     """Write a picture into an address that holds it: JPEG for photographs, PNG of 256 colours for the rest."""
     file, pillow = io.BytesIO(), Pillow.fromarray(picture)
     if lossy:
