@@ -1,3 +1,4 @@
+from .core.comparing import Comparison, compare, compare_steps
 from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
@@ -13,6 +14,7 @@ from .ui.layers import add_to_viewer
 __all__ = [
     "VAE",
     "Autoencoder",
+    "Comparison",
     "Dataset",
     "Detector",
     "Inspection",
@@ -24,6 +26,8 @@ __all__ = [
     "Sample",
     "Scan",
     "add_to_viewer",
+    "compare",
+    "compare_steps",
     "evaluate",
     "fit",
     "fit_steps",

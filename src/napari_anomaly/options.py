@@ -35,6 +35,9 @@ class Fitting:
         Seconds after which training stops early.
     false_alarm
         Wanted share of good images that fail; default: 0.01, or the smallest the held-out images support.
+    review
+        Wanted share of good images that do not pass outright, at least the false-alarm rate: what lies between the two
+        is for a person to look at (default: no such band).
     calibration
         Share of the good images held out for thresholds (default: 0.25).
     group
@@ -49,6 +52,7 @@ class Fitting:
     seed: int | None = None
     budget: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     false_alarm: float | None = None
+    review: float | None = None
     calibration: float | None = None
     group: str | None = None
     data_range: tuple[float, float] | None = None
@@ -57,7 +61,7 @@ class Fitting:
     @property
     def given(self) -> dict[str, Any]:
         """What was given for the arguments of ``fit_steps``."""
-        names = ("seed", "budget", "false_alarm", "calibration", "group")
+        names = ("seed", "budget", "false_alarm", "review", "calibration", "group")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property

@@ -115,6 +115,11 @@ def test_the_module_is_the_command():
         (["inspect", "no.anomaly", "DATA", "--out", "o"], "no.anomaly: no such file"),
         (["inspect", "no.anomaly", "--out", "o"], "found no images; expected files or folders"),
         (["evaluate", "DATA", "--detector", "d.anomaly", "--seed", "1"], "expected one of them"),
+        (
+            ["fit", "DATA", "--out", "x.anomaly", "--false-alarm=.4", "--review=.3"],
+            "is below the f",
+        ),
+        (["evaluate", "DATA", "--set=patch=4", "--costs", "1", "2"], "found costs but no prevale"),
         (["methods", "magic"], "found the method 'magic'; expected one of linear, "),
     ],
 )
@@ -403,6 +408,53 @@ def test_no_readable_image_is_an_error(detector, tmp_path, capsys):
     assert code == 2
     assert "error: none of 1 image(s) could be inspected" in err
     assert not (tmp_path / "out/scores.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def banded(data):
+    """Twelve normals, half held out: ranks 1 and 3 of 7."""
+    out = data.parent / "banded.anomaly"
+    words = ["--calibration", "0.5", "--false-alarm", "0.15", "--review", "0.45"]
+    assert main(["fit", str(data), "--out", str(out), *words, *LINEAR]) == 0
+    return out
+
+
+def test_a_review_band_is_fitted_promised_and_kept(data, banded, tmp_path, capsys):
+    fitted = load(banded).calibration
+    third, _, highest = sorted(fitted.scores)[-3:]
+    assert (fitted.threshold, fitted.review_threshold) == (highest, third)
+    assert list(map(fitted.verdict, (third, highest, highest + 1))) == ["pass", "review", "fail"]
+    words = ["--calibration", "0.5", "--false-alarm", "0.15", "--review", "0.45", *LINEAR]
+    _, said, _ = run(capsys, "fit", data, "--out", tmp_path / "x.anomaly", *words)
+    # 2 of 7 between the ranks; above the third of 6 the rate is Beta(3, 4), 95 % quantile .729
+    assert "Of 100 good images 29 are expected in review; at most 1 in 2 does not pass" in said
+    assert "95 % sure that it is below 73 %" in said
+
+
+def test_inspect_takes_a_review_rate_of_its_own(data, detector, tmp_path, capsys):
+    """Of 3 held-out scores the highest is the threshold, the lowest that of review."""
+    source = data / "test/good"
+    code, _, err = run(capsys, "inspect", detector, source, "--out", tmp_path, "--review", 0.75)
+    low, _, high = sorted(load(detector).calibration.scores)
+    rows = table(tmp_path / "scores.csv")
+    expected = [
+        "pass" if s <= low else "review" if s <= high else "fail"
+        for s in (float(r["score"]) for r in rows)
+    ]
+    assert code == 0
+    assert [row["verdict"] for row in rows] == expected
+    assert f"{expected.count('review')} are for a person to review" in err
+
+
+def test_evaluate_tells_what_is_automated_and_what_it_costs(data, banded, capsys):
+    words = ("evaluate", data, "--detector", banded, "--review", 0.6)
+    code, said, _ = run(capsys, *words, "--prevalence", 0.05, "--costs", 1, 40)
+    assert code == 0
+    assert "ppv_at_prevalence      " in said
+    assert "expected_cost          " in said
+    assert "Decided alone: " in said
+    assert "(42.9 % expected), 0 of 3 defects" in said  # ranks 1 and 4 of 7
+    assert "Decided wrongly: " in said
 
 
 # evaluate

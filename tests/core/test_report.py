@@ -8,13 +8,14 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from skimage.io import imread
 
 from napari_anomaly.core.calibration import Calibration
+from napari_anomaly.core.charts import decision_figure
 from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.data.folders import open_folder
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
@@ -24,6 +25,7 @@ from napari_anomaly.core.report import evaluate, evaluate_steps
 from napari_anomaly.core.types import Inspection, Progress
 
 POISON = 255
+CAPABILITY = ("percentile", "percentile_at_most", "percentile_chance", "p_normal", "note")
 PIXEL_KEYS = {
     *("pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"),
     *("pixel_f1_at_threshold", "pixel_iou_at_threshold"),
@@ -33,6 +35,15 @@ DESIGN_KEYS = PIXEL_KEYS | {
     *("n_test_good", "n_test_defect", "inspect_ms_per_image", "peak_rss_mb"),
     *("image_auroc", "image_ap", "false_alarm_target", "false_alarm_rate", "escape_rate"),
     "per_defect",
+}
+BAND_KEYS = {f"n_{truth}_{v}" for truth in ("good", "defect") for v in ("pass", "review", "fail")}
+ANALYSIS_KEYS = {
+    *("threshold", "review_threshold", "review_target", "review_load_expected"),
+    *("review_rate_good", "review_rate_defect", "escape_rate_past_review"),
+    *("aupimo", "aupimo_points", "aupimo_note", "cpu_good", "cpl_defect", "cpk"),
+    *(f"{one}_{what}" for one in ("cpu_good", "cpl_defect") for what in CAPABILITY),
+    *("prevalence", "cost_false_alarm", "cost_escape", "ppv_at_prevalence", "expected_cost"),
+    *("hindsight_cost", "hindsight_threshold"),
 }
 
 
@@ -110,7 +121,7 @@ def report(folder):
 
 
 def test_every_promised_number_is_there(report):
-    assert set(report.metrics) == DESIGN_KEYS
+    assert set(report.metrics) == DESIGN_KEYS | BAND_KEYS | ANALYSIS_KEYS
     assert report.metrics["method"] == "brightest pixel"
     assert (report.metrics["seed"], report.metrics["n_train"]) == (7, 20)
     assert report.metrics["n_test_good"] == 2
@@ -173,6 +184,108 @@ def test_rows_by_hand(report):
         "test/good/1.png": ("good", 20, 0.1, "fail", 1, True, None),
         "test/hole/0.png": ("hole", 40, 0.1, "fail", 1, False, None),
     }
+
+
+def test_capability_by_hand(report):
+    # Limit 9. Good 5, 20: mean 12.5, deviation 15 / sqrt(2). Defects 30, 7, 40: mean 77 / 3.
+    cpu, cpl = report.metrics["cpu_good"], report.metrics["cpl_defect"]
+    assert cpu == pytest.approx((9 - 12.5) / (3 * 15 / 2**0.5))
+    assert cpl == pytest.approx((77 / 3 - 9) / (3 * np.std([30, 7, 40], ddof=1)))
+    assert report.metrics["cpk"] == cpu
+    assert report.metrics["cpu_good_percentile"] is None  # two scores do not reach 99.865 %
+    assert "needs 740 scores; 2 reach" in report.metrics["cpu_good_note"]
+    assert report.per_defect["hole"]["cpl_defect"] is None  # one score has no spread
+
+
+def test_what_was_known_of_the_use_gives_precision_and_cost(folder):
+    with pytest.warns(DataWarning, match="defect image without mask"):
+        metrics = evaluate(FakeDetector(), folder, prevalence=0.02, costs=(1, 50)).metrics
+    # At 9: 1 of 2 good images fails, 1 of 3 defects escapes.
+    assert metrics["ppv_at_prevalence"] == pytest.approx(0.02 * 2 / 3 / (0.02 * 2 / 3 + 0.98 / 2))
+    assert metrics["expected_cost"] == pytest.approx(0.98 / 2 + 50 * 0.02 / 3)
+    # Lowest above 20, where no good image fails: still one escape.
+    assert metrics["hindsight_threshold"] == 20
+    assert metrics["hindsight_cost"] == pytest.approx(50 * 0.02 / 3)
+    assert metrics["threshold"] == 9  # as calibrated, whatever the cost
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        ({"prevalence": 1.5}, "found the prevalence 1.5; expected a share between 0 and 1"),
+        ({"prevalence": 0.1, "costs": (-1, 2)}, "found the costs -1 .* not both 0"),
+        ({"costs": (1, 2)}, "found costs but no prevalence; expected both"),
+    ],
+)
+def test_a_use_that_cannot_be(folder, use, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(FakeDetector(), folder, **use)
+
+
+def test_three_bands(folder):
+    normals = np.arange(1.0, 10)
+    detector = FakeDetector(Calibration(normals, normals, 0.1, review=0.4))  # fail > 9, review > 6
+    with pytest.warns(DataWarning, match="defect image without mask"):
+        report = evaluate(detector, folder)
+    # Good 5, 20; defects 30, 7, 40.
+    assert {key: report.metrics[key] for key in BAND_KEYS} == {
+        "n_good_pass": 1,
+        "n_good_review": 0,
+        "n_good_fail": 1,
+        "n_defect_pass": 0,
+        "n_defect_review": 1,
+        "n_defect_fail": 2,
+    }
+    assert report.metrics["review_load_expected"] == pytest.approx(0.3)  # ranks 4 and 1 of 10
+    assert report.metrics["escape_rate"] == pytest.approx(1 / 3)
+    assert report.metrics["escape_rate_past_review"] == 0
+    assert report.per_defect["crack"]["n_review"] == 1
+    assert [row.outcome for row in report.per_image] == [
+        *("hit", "review", "pass", "false alarm", "hit"),
+    ]
+    figure = decision_figure(
+        report.scores(good=True), report.scores(good=False), report.metrics, {"fail above": 9.0}
+    )
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["1\n50 %", "0\n0 %", "1\n50 %", "0\n0 %", "1\n33.3 %", "2\n66.7 %"]
+
+
+def test_a_defect_that_fails_for_another_place_is_told_apart(tmp_path):
+    add(tmp_path, "train/good/0")
+    add(tmp_path, "test/good/0")
+    add(tmp_path, "test/dent/0", {(7, 7): 30}, BLOCK)
+    add(tmp_path, "test/dent/1", {(2, 2): 40}, BLOCK)
+    add(tmp_path, "test/dent/2", {(2, 2): 8}, BLOCK)
+    add(tmp_path, "test/dent/3", {(2, 2): 3}, BLOCK)
+    report = evaluate(FakeDetector(), tmp_path)
+    assert [(row.name, row.outcome) for row in report.failures] == [
+        ("test/dent/3.png", "escape"),
+        ("test/dent/2.png", "escape"),
+        ("test/dent/0.png", "hit elsewhere"),
+    ]
+
+
+def test_aupimo_reaches_rows_and_kinds(tmp_path):
+    class Noisy(FakeDetector):
+        def inspect(self, image):
+            noise = np.random.default_rng(int(image[0, 0])).random(image.shape, np.float32)
+            return replace(super().inspect(image), anomaly_map=image + noise)
+
+    add(tmp_path, "train/good/0")
+    add(tmp_path, "test/good/0", {(0, 0): 1}, shape=(600, 600))
+    add(tmp_path, "test/good/1", {(0, 0): 2}, shape=(600, 600))
+    add(tmp_path, "test/dent/0", {(2, 2): 30, (2, 3): 30}, BLOCK)
+    add(tmp_path, "test/dent/1", {(2, 2): 40}, BLOCK)
+    add(tmp_path, "test/hole/0", {(0, 0): 20})
+    with pytest.warns(DataWarning, match="defect image without mask"):
+        report = evaluate(Noisy(), tmp_path)
+    # Noise below 1 is never above all but 1e-4 of the good images' pixels, the bright pixels always are.
+    assert [row.aupimo for row in report.per_image] == [0.5, 0.25, None, None, None]
+    assert report.metrics["aupimo"] == report.per_defect["dent"]["aupimo"] == 0.375
+    assert report.per_defect["hole"]["aupimo"] is None
+    # Of 720,000 pixels the 8th to the 72nd, less those that tie in single precision.
+    assert 60 <= report.metrics["aupimo_points"] <= 65
+    assert report.metrics["aupimo_note"].startswith("coarse")
 
 
 def test_worst_first(report):
@@ -317,12 +430,15 @@ def test_saved_tables_hold_the_same_numbers(report, tmp_path):
     saved = json.loads((folder / "report.json").read_text())
     (problem,) = saved.pop("problems")
     assert "defect image without mask" in problem
+    names = [(one["name"], one["outcome"]) for one in saved.pop("failures")]
+    assert names == [("test/crack/1.png", "escape"), ("test/good/1.png", "false alarm")]
     assert saved == report.metrics
 
     scores = rows_of(folder / "scores.csv")
     assert [row["name"] for row in scores] == [row.name for row in report.per_image]
     assert [float(row["score"]) for row in scores] == [30, 7, 5, 20, 40]
     assert [row["iou"] for row in scores] == ["0.75", "0.0", "", "", ""]
+    assert [row["outcome"] for row in scores] == ["hit", "escape", "pass", "false alarm", "hit"]
 
     found = rows_of(folder / "regions.csv")
     assert [(row["name"], row["area"]) for row in found] == [
@@ -343,7 +459,7 @@ def test_saved_pictures_can_be_opened_and_nothing_else_is_left(report, tmp_path)
     for _ in range(2):  # the second time over the first
         report.save(tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    pictures = ["curves.png", "gallery.png", "scores.png"]
+    pictures = ["curves.png", "decisions.png", "gallery.png", "scores.png"]
     assert names == sorted([*pictures, "regions.csv", "report.json", "scores.csv"])
     for name in pictures:
         assert np.ptp(imread(tmp_path / "out" / name)[..., :3]) > 200

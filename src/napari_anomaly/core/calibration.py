@@ -66,15 +66,7 @@ class Calibration:
                 f"Found {len(self.scores)} scores but {len(self.peaks)} peaks; "
                 "every normal image gives one of each."
             )
-        if self.review is not None and self.review < self.false_alarm:
-            raise CalibrationError(
-                f"The review rate {self.review:g} is below the false-alarm rate "
-                f"{self.false_alarm:g}; every failing image is also one to review, "
-                "so give a rate at least as large."
-            )
-        for rate in (self.false_alarm, self.review):
-            if rate is not None:
-                _rank(rate, len(self.scores))
+        check_rates(len(self.scores), self.false_alarm, self.review)
 
     @property
     def n(self) -> int:
@@ -97,6 +89,14 @@ class Calibration:
         rate = self.false_alarm if self.review is None else self.review
         return _kth_largest(self.scores, _rank(rate, self.n))
 
+    @property
+    def review_load(self) -> float:
+        """Share of normal images to be expected in the review band: between the ranks of the two thresholds."""
+        if self.review is None:
+            return 0.0
+        ranks = _rank(self.review, self.n) - _rank(self.false_alarm, self.n)
+        return ranks / (self.n + 1)
+
     def p_value(self, score: float) -> float:
         """How often a normal image scores this high: ``(1 + #{s_i >= s}) / (n + 1)``."""
         return _p_value(self.scores, score)
@@ -118,12 +118,24 @@ class Calibration:
         The rate above the k-th largest of n continuous scores follows Beta(k, n - k + 1) whatever
         their distribution; ties only lower it.
         """
-        if not 0 < confidence < 1:
-            raise CalibrationError(f"Found confidence {confidence:g}; expected one in (0, 1).")
-        k = _rank(self.false_alarm, self.n)
-        from scipy.special import betaincinv
+        return _bound(_rank(self.false_alarm, self.n), self.n, confidence)
 
-        return float(betaincinv(k, self.n - k + 1, confidence))
+    def review_bound(self, confidence: float = 0.95) -> float:
+        """Upper bound, as `false_alarm_bound`, of the share of normal images that do not pass: review or fail."""
+        rate = self.false_alarm if self.review is None else self.review
+        return _bound(_rank(rate, self.n), self.n, confidence)
+
+
+def check_rates(n: int, false_alarm: float, review: float | None) -> None:
+    """Raise CalibrationError for rates that `n` held-out normals cannot support, or a review rate below the other."""
+    if review is not None and review < false_alarm:
+        raise CalibrationError(
+            f"The review rate {review:g} is below the false-alarm rate {false_alarm:g}; every failing image is also "
+            "one to review, so give a rate at least as large."
+        )
+    for rate in (false_alarm, review):
+        if rate is not None:
+            _rank(rate, n)
 
 
 def smallest_rate(n: int) -> float:
@@ -169,6 +181,15 @@ def _frozen_scores(values: np.ndarray, name: str) -> Scores:
         )
     scores.flags.writeable = False
     return scores
+
+
+def _bound(k: int, n: int, confidence: float) -> float:
+    """Quantile of the rate above the k-th largest of n scores, Beta(k, n - k + 1)."""
+    if not 0 < confidence < 1:
+        raise CalibrationError(f"Found confidence {confidence:g}; expected one in (0, 1).")
+    from scipy.special import betaincinv
+
+    return float(betaincinv(k, n - k + 1, confidence))
 
 
 def _kth_largest(values: Scores, k: int) -> float:

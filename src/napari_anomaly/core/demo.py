@@ -1,19 +1,17 @@
 """The whole line on sample data: make pictures, fit, inspect, report."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from napari_anomaly.core.data.folders import open_folder
 from napari_anomaly.core.data.synthetic import Material, write_sample_data
 from napari_anomaly.core.detector import Detector
 from napari_anomaly.core.fitting import fit_steps
+from napari_anomaly.core.progress import labelled
 from napari_anomaly.core.report import Report, evaluate_steps
 from napari_anomaly.core.results import inspect_into
 from napari_anomaly.core.types import Progress
-
-Result = TypeVar("Result")
 
 MATERIALS: tuple[Material, ...] = ("fabric", "plate")
 SIZE = (128, 128)
@@ -57,7 +55,7 @@ def demonstrate(
     shown: dict[str, Shown] = {}
     for material in MATERIALS:
         steps = _line(folder / "sample_data" / material, folder / material)
-        shown[material] = yield from _labelled(material, steps)
+        shown[material] = yield from labelled(material, steps)
     return shown
 
 
@@ -69,15 +67,3 @@ def _line(data: Path, out: Path) -> Generator[Progress, None, Shown]:
     report.save(out / "report")
     yield from inspect_into(out / "inspected", detector, [data / "test"])
     return Shown(data, detector, report)
-
-
-def _labelled(
-    label: str, steps: Generator[Progress, None, Result]
-) -> Generator[Progress, None, Result]:
-    while True:
-        try:
-            now = next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        yield replace(now, stage=f"{label}: {now.stage}")

@@ -55,14 +55,21 @@ def score_figure(normal: Sequence[float], defective: Sequence[float], limits: Li
     """Histogram of image scores, normal against defective, with the named limits as lines."""
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
+    draw_scores(axes, normal, defective, limits)
+    axes.legend()
+    return figure
+
+
+def draw_scores(
+    axes: Axes, normal: Sequence[float], defective: Sequence[float], limits: Limits
+) -> None:
+    """Draw the histogram of `score_figure`, without its legend."""
     bins = np.histogram_bin_edges([*normal, *defective, *limits.values()], bins=40).tolist()
     axes.hist(normal, bins, alpha=0.6, color=_NORMAL, label=f"good ({len(normal)})")
     axes.hist(defective, bins, alpha=0.6, color=_DEFECT, label=f"defect ({len(defective)})")
     for style, (name, value) in zip(("--", ":"), limits.items(), strict=False):
         axes.axvline(value, color=_LIMIT, linestyle=style, label=f"{name} ({value:.3g})")
     axes.set(xlabel="image score", ylabel="test images")
-    axes.legend()
-    return figure
 
 
 def curve_figure(curves: Mapping[str, Mapping[str, Line]]) -> Figure:
@@ -134,7 +141,7 @@ def overlay(
     -------
     uint8 array, ``(y, 2 * x, 3)``
     """
-    grey = _viewable(image)
+    grey = viewable(image)
     shown = np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
     low, high = map_limits(map_threshold)
     colours = colormaps[_MAP_COLOURS]((anomaly_map - low) / (high - low))[..., :3]
@@ -179,7 +186,7 @@ def thinned(line: Line) -> Line:
 def _draw_exhibit(row: Sequence[Axes], exhibit: Exhibit) -> None:
     row[0].set_title(exhibit.title, fontsize="small", loc="left")
     for axes in (row[0], row[3]):
-        axes.imshow(_viewable(exhibit.image), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(viewable(exhibit.image), cmap="gray", vmin=0, vmax=1)
     if exhibit.gt_mask is None:
         row[2].text(0.5, 0.5, "no mask", ha="center", transform=row[2].transAxes)
     else:
@@ -199,8 +206,8 @@ def _shared_scale(exhibits: Sequence[Exhibit], map_threshold: float) -> tuple[fl
     return low, high + 0.1 * (high - low) + 1e-6 * (abs(high) + 1)  # keeps the threshold inside
 
 
-def _viewable(image: Image) -> Float[np.ndarray, "..."]:
-    """For the eye only: uint8 as it is, the rest stretched between percentiles."""
+def viewable(image: Image) -> Float[np.ndarray, "..."]:
+    """Bring an image to [0, 1], for the eye only: uint8 as it is, the rest stretched between percentiles."""
     if image.dtype == np.uint8:
         return image / 255
     low, high = np.percentile(image, [0.5, 99.5])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_anomaly.core.calibrating import calibrating, named, wanted_rate
+from napari_anomaly.core.calibration import check_rates
 from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.data.normals import Data, Reader, name_of, source
 from napari_anomaly.core.data.split import split
@@ -47,6 +48,7 @@ def fit_steps(
     *,
     seed: int = 0,
     false_alarm: float | None = None,
+    review: float | None = None,
     calibration: float = 0.25,
     group: str | None = None,
     budget: float | None = None,
@@ -64,6 +66,9 @@ def fit_steps(
         Decides the split and everything random in training.
     false_alarm : float, optional
         Wanted share of normal images that fail; None: 0.01, or the smallest rate that the held-out normals support.
+    review : float, optional
+        Wanted share of normal images that do not pass outright, at least ``false_alarm``: those between the two rates
+        get the verdict ``"review"``. None: no such verdict.
     calibration : float
         Share of the normals held out for standardisation and thresholds.
     group : str, optional
@@ -88,7 +93,7 @@ def fit_steps(
     DataError, ImageError
         If the images cannot be used.
     CalibrationError
-        If the held-out normals are too few for ``false_alarm``; before any training.
+        If the held-out normals are too few for ``false_alarm`` or ``review``; before any training.
     TrainingError
         If the loss stops being finite.
     """
@@ -100,7 +105,8 @@ def fit_steps(
     )
     samples, read = source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
-    wanted_rate(false_alarm, len(parts.calibration))
+    n = len(parts.calibration)
+    check_rates(n, wanted_rate(false_alarm, n), review)
     recipe, images, seen, fingerprint = yield from _read_training(recipe, parts.train, read)
     keeper = None if state_file is None else _keeper(Path(state_file), recipe, seed, fingerprint)
     try:
@@ -117,7 +123,7 @@ def fit_steps(
     n_train = len(images)
     del images  # the memory is the calibration's now
     standardisation, calibrated = yield from calibrating(
-        recipe, fitted, parts.calibration, read, false_alarm=false_alarm
+        recipe, fitted, parts.calibration, read, false_alarm=false_alarm, review=review
     )
     provenance = Provenance(
         method=name,

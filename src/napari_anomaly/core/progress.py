@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from rich.console import Console
@@ -57,6 +58,20 @@ def finished(
                 return result
             if seen is not None:
                 seen(now)
+
+
+def labelled(
+    label: str, steps: Generator[Progress, None, Result]
+) -> Generator[Progress, None, Result]:
+    """Put a label before the stage of each step."""
+    with closing(steps):
+        while True:
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            yield replace(now, stage=f"{label}: {now.stage}")
 
 
 @contextmanager

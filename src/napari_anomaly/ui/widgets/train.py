@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
+    from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.core.detector import Detector
 
 PATIENCE = 5.0
@@ -71,6 +72,13 @@ class TrainWidget(QScrollArea):
         self.rate.tooltip = (
             "wanted share of normal images that fail; automatic: 0.01, or the lowest that the "
             "number of normal images supports"
+        )
+        self.review = FloatSpinBox(value=0, min=0, max=0.9, step=0.05)
+        self.review.native.setDecimals(3)
+        self.review.native.setSpecialValueText("no such band")
+        self.review.tooltip = (
+            "wanted share of normal images that do not pass outright; those between this and the false-alarm rate "
+            "get the verdict review, for a person to look at"
         )
         self.seed = SpinBox(value=0, max=2**31 - 1)
         self.seed.tooltip = "decides which images are held out, and everything random in training"
@@ -108,6 +116,7 @@ class TrainWidget(QScrollArea):
         choices: dict[str, Any] = {
             "seed": self.seed.value,
             "false_alarm": self.rate.value or None,
+            "review": self.review.value or None,
             "calibration": self.data.calibration,
             "group": self.data.pattern,
             "budget": self.data.seconds,
@@ -219,9 +228,15 @@ class TrainWidget(QScrollArea):
         self._fold.addWidget(self.form)
         rows.addRow(self._fold)
         rows.addRow("false alarms", self.rate.native)
+        rows.addRow("review", self.review.native)
         rows.addRow("seed", self.seed.native)
         rows.addRow("device", self.device)
-        for field in (self.method.native, self.rate.native, self.seed.native):
+        for field in (
+            self.method.native,
+            self.rate.native,
+            self.review.native,
+            self.seed.native,
+        ):
             patient(field)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
@@ -258,7 +273,16 @@ def in_words(detector: "Detector") -> str:
         f"trained on, {made.n_calibration} others held out; {made.fit_seconds:.1f} s on "
         f"{device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
         f"at most {calibration.false_alarm:.1%} of normal images are expected to, "
-        f"with 95 % confidence fewer than {calibration.false_alarm_bound():.1%}."
+        f"with 95 % confidence fewer than {calibration.false_alarm_bound():.1%}.{_on_review(calibration)}"
+    )
+
+
+def _on_review(calibration: "Calibration") -> str:
+    if calibration.review is None:
+        return ""
+    return (
+        f"<br>Between {calibration.review_threshold:.3g} and that it is for a person to review: "
+        f"{calibration.review_load:.1%} of normal images are expected there."
     )
 
 
