@@ -14,7 +14,10 @@ ROOT = Path(napari_anomaly.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 JAX = {"jax", "jaxlib", "flax", "optax"}
-JAX_ROOMS = ("core/nn/", "core/methods/", "core/residuals.py", "core/scoring.py")
+JAX_ROOMS = (
+    *("core/nn/", "core/methods/"),
+    *(f"core/{name}.py" for name in ("filters", "residuals", "scoring")),
+)
 WITHOUT_JAX = (
     "core/methods/knobs/",
     *(f"core/methods/{n}.py" for n in ("recipes", "presets", "settings", "listing")),

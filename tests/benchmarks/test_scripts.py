@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+SAMPLES = SCRIPTS.parent / "sample_data"
 TINY = {
     "training.py": "--recipes autoencoder --side 32 --batch 4 --rounds 1 --sides ours --cores 1",
     "profile_step.py": "autoencoder --side 32 --batch 4",
@@ -15,6 +16,7 @@ TINY = {
     "coldstart.py": "--recipes linear --repeats 1",
     "input.py": "--recipes autoencoder --steps 200 --images 24 --side 32",
     "growth.py": "--linear 8 16 --autoencoder 8 --sides 64",
+    "similarity.py": f"{SAMPLES / 'plate'} --methods linear --kinds absolute ms-gms",
     "gpu.py": "--small --rounds 1 --without-torch",
 }
 
@@ -77,6 +79,13 @@ def test_growth(numbers, tmp_path_factory):
     assert "fit, linear, none held" in told
     picture = next(tmp_path_factory.getbasetemp().glob("*/growth.png"))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_similarity(numbers):
+    (found,), _ = numbers("similarity.py")
+    moves = {kind: one["brighter"] for kind, one in found["kinds"].items()}
+    assert moves["ms-gms"] < moves["absolute"]
+    assert 0 <= found["kinds"]["ms-gms"]["pixel AUROC"] <= 1
 
 
 def test_gpu_on_a_cpu_says_so(numbers):

@@ -8,13 +8,12 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
+from napari_anomaly.core.filters import blur, stretch
 from napari_anomaly.core.residuals import (
     absolute,
-    blur,
     dissimilarity,
     residual_map,
     squared,
-    stretch,
 )
 
 

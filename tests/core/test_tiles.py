@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from napari_anomaly.core.methods.fitted import Reach
 from napari_anomaly.core.methods.recipes import Residual
-from napari_anomaly.core.tiles import Axis, Overlaps, margin
+from napari_anomaly.core.tiles import Axis, Overlaps, margin, moves
 
 PATCHES = (Reach(1, 7, 1), Reach(2, 7, 2), Reach(4, 7, 4))
 
@@ -20,12 +20,32 @@ PATCHES = (Reach(1, 7, 1), Reach(2, 7, 2), Reach(4, 7, 4))
         (PATCHES, Residual(smooth=4), 256, 4 * 7 + 5 + 16),
         (PATCHES, Residual(smooth=0.1), 256, 4 * 7 + 5 + 1),
         (PATCHES, Residual(kind="ssim", smooth=0), 256, 4 * (7 + 5) + 5),
+        (PATCHES[:1], Residual(kind="ncc", smooth=0), 256, 7 + 5),
+        (PATCHES[:1], Residual(kind="histogram", smooth=0), 256, 7 + 10),
+        # Prewitt's pixel at scale 8, interpolated: 8 + 11; 5 pixels at scale 16: 80 + 23
+        (PATCHES[:1], Residual(kind="ms-gms", smooth=0), 256, 7 + 19),
+        (PATCHES, Residual(kind="ms-gms", smooth=0), 256, 4 * (7 + 19) + 5),
+        (PATCHES[:1], Residual(kind="ms-ssim", smooth=0), 256, 7 + 103),
         (PATCHES[:1], Residual(smooth=0), 512, 7 + 2),  # halved, and back
         (PATCHES[:1], Residual(smooth=0), 64, 7 + 4),  # enlarged four times, and back
     ],
 )
 def test_margins_by_hand(reaches, residual, field, expected):
     assert margin(reaches, residual, field, 256) == expected
+
+
+@pytest.mark.parametrize(
+    ("reaches", "kind", "expected"),
+    [
+        (PATCHES, "ncc", 4),
+        (PATCHES, "ms-gms", 4 * 8),
+        (PATCHES[:1], "ms-ssim", 16),
+        ((Reach(1, 9, 4), Reach(3, 9, 12)), "absolute", 12),
+        ((Reach(1, 9, 4), Reach(3, 9, 12)), "ms-gms", 24),
+    ],
+)
+def test_scales_of_a_residual_move_in_larger_steps(reaches, kind, expected):
+    assert moves(reaches, Residual(kind=kind)) == expected
 
 
 def test_windows_by_hand():

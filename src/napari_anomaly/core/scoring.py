@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from napari_anomaly.core.filters import stretch
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import Recipe, Residual
 from napari_anomaly.core.preprocess import Pixels, Undo
-from napari_anomaly.core.residuals import residual_map, stretch
+from napari_anomaly.core.residuals import residual_map
 from napari_anomaly.core.standardise import Residuals, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image
 

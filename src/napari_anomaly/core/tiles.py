@@ -13,21 +13,28 @@ from jaxtyping import Float
 
 from napari_anomaly.core.methods.fitted import Reach
 from napari_anomaly.core.methods.recipes import Residual
+from napari_anomaly.core.residuals import kind_of
 
-_STRUCTURE = 5  # pixels around one that its SSIM looks at
 _CUT = 4  # deviations after which the smoothing Gaussian is cut
 
 
 def margin(reaches: Sequence[Reach], residual: Residual, field: int, grid: int) -> int:
     """Pixels of the method's grid around a place of the map, beyond which the image does not matter to it.
 
-    The method's own reach and that of SSIM count in pixels of each scale. The map is interpolated between pixels of a
-    scale s, which reaches ``3 s / 2 - 1`` pixels further. Smoothing comes on top, then resampling there and back.
+    The method's own reach and that of the residual count in pixels of each scale. The map is interpolated between
+    pixels of a scale s, which reaches ``3 s / 2 - 1`` pixels further. Smoothing comes on top, then resampling there
+    and back.
     """
-    structure = _STRUCTURE if residual.kind == "ssim" else 0
-    furthest = max((one.radius + structure) * one.scale + 3 * one.scale // 2 - 1 for one in reaches)
+    around = kind_of(residual.kind).radius
+    furthest = max((one.radius + around) * one.scale + 3 * one.scale // 2 - 1 for one in reaches)
     smooth = max(1, round(_CUT * residual.smooth)) if residual.smooth else 0
     return furthest + smooth + 2 * ceil(abs(grid / field - 1) / 2)
+
+
+def moves(reaches: Sequence[Reach], residual: Residual) -> int:
+    """Pixels of the method's grid: moved by a multiple of them, an image has the same map, moved."""
+    step = kind_of(residual.kind).step
+    return lcm(*(lcm(one.step, one.scale * step) for one in reaches))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from math import lcm
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +34,7 @@ from napari_anomaly.core.progress import watched
 from napari_anomaly.core.scoring import Scorer
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.threads import first_alone, in_order
-from napari_anomaly.core.tiles import Axis, Overlaps, margin
+from napari_anomaly.core.tiles import Axis, Overlaps, margin, moves
 from napari_anomaly.core.types import AnomalyMap, Progress, Region, Verdict
 
 LARGEST_KEPT = 2**26
@@ -285,7 +284,7 @@ def _by_margins(
             stacklevel=3,
         )
     grid = recipe.preprocess.grid or (*field, 1)
-    moved = lcm(*(one.step for one in reaches))
+    moved = moves(reaches, recipe.residual)
     axes = [
         Axis.of(*sides, moved, margin(reaches, recipe.residual, *sides[1:3]))
         for sides in zip(large.shape, field, grid[:2], tiles, strict=True)

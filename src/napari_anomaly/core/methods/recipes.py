@@ -23,8 +23,10 @@ Method = Annotated[AnyMethod, Field(discriminator="name")]
 class Residual:
     """How image and reconstruction become a map: see :mod:`napari_anomaly.core.residuals`."""
 
-    kind: Literal["absolute", "squared", "ssim"] = Field(
-        default="absolute", description="absolute, squared, or 1 - SSIM (structure)"
+    kind: Literal["absolute", "squared", "ssim", "ms-ssim", "ms-gms", "ncc", "histogram"] = Field(
+        default="absolute",
+        description="absolute, squared; ssim, ms-ssim (structure, at five scales); ms-gms (gradients, whatever the "
+        "brightness); ncc (structure, whatever brightness and contrast); histogram (of the surroundings)",
     )
     colour: Literal["channels", "grey"] = Field(
         default="channels", description="mean over the channels, or of the grey images"
