@@ -5,6 +5,13 @@ from .core.methods.knobs.autoencoder import Autoencoder
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
+from .core.presence.check import (
+    Presence,
+    PresenceCheck,
+    fit_presence,
+    fit_presence_steps,
+    load_presence,
+)
 from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
@@ -17,6 +24,8 @@ __all__ = [
     "Detector",
     "Inspection",
     "Linear",
+    "Presence",
+    "PresenceCheck",
     "Progress",
     "Recipe",
     "Region",
@@ -26,8 +35,11 @@ __all__ = [
     "add_to_viewer",
     "evaluate",
     "fit",
+    "fit_presence",
+    "fit_presence_steps",
     "fit_steps",
     "load",
+    "load_presence",
     "open_folder",
     "scan",
     "scan_steps",

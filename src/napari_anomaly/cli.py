@@ -20,6 +20,7 @@ from rich.console import Console
 
 from napari_anomaly.core.errors import AnomalyError, DataWarning
 from napari_anomaly.options import USUAL, Device, Fitting, UsageError
+from napari_anomaly.presence import presence
 
 if TYPE_CHECKING:
     from napari_anomaly.core.demo import Shown
@@ -33,6 +34,8 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
+
+app.command(presence)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
