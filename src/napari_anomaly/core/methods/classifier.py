@@ -81,14 +81,14 @@ def describe(images: Images) -> Images:
 
 
 def weighted_cross_entropy(
-    network: Classifier, images: Float[Array, "n y x c"], keys: Array
+    network: Any, images: Float[Array, "n y x c"], keys: Array
 ) -> Float[Array, " n"]:
     """``w log(1 + exp(-t f))`` for each image: t = 1 present, -1 absent; f the decision; w the class's weight.
 
     Both come along as the last two channels of the images: see :func:`_labelled`.
     """
     signed = images[:, 0, 0, -2] - images[:, 0, 0, -1]
-    decision = network(images[..., :-2])
+    decision: Array = network(images[..., :-2])
     return jnp.abs(signed) * jax.nn.softplus(-jnp.sign(signed) * decision)
 
 

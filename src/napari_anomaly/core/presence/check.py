@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_anomaly.core import checkpoint
 from napari_anomaly.core.data.normals import name_of
 from napari_anomaly.core.errors import AnomalyError, CheckpointError, RecipeError
-from napari_anomaly.core.preprocess import Crop, Preprocessing
+from napari_anomaly.core.preprocess import Crop, Grid, Preprocessing
 from napari_anomaly.core.presence import svm
 from napari_anomaly.core.presence.folds import (
     Decisions,
@@ -36,26 +36,31 @@ Kind = Literal["svm", "cnn"]
 _FILE = "presence check"
 
 
+@runtime_checkable
 class Model(Protocol):
     """A fitted classifier."""
 
-    def decide(self, described: np.ndarray) -> Decisions:
+    def decide(self, described: np.ndarray, /) -> Decisions:
         """Return decision values ``(n,)``; above 0 is present."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return everything that is needed to rebuild it."""
 
 
+@runtime_checkable
 class Learner(Protocol):
     """What the module of each kind of classifier offers."""
 
-    def describe(self, images: Float[np.ndarray, "n y x c"]) -> np.ndarray:
+    def describe(self, images: Float[np.ndarray, "n y x c"], /) -> np.ndarray:
         """Turn images in [0, 1] into what the classifier takes, each by itself."""
 
     def fit_steps(
-        self, described: np.ndarray, present: Labels, *, channels: int, seed: int
+        self, described: np.ndarray, present: Labels, /, *, channels: int, seed: int
     ) -> Generator[Progress, None, Model]:
         """Fit; everything that is learned comes from what is given."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray], grid: Grid, /) -> Model:
+        """Rebuild a model for images of a shape ``(y, x, c)`` from its arrays."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ def fit_presence_steps(
     fit = partial(learner.fit_steps, channels=pictures.pixels.shape[3], seed=seed)
 
     def decide(mask: Labels) -> Generator[Progress, None, Decisions]:
-        fitted: Model = yield from fit(described[~mask], present[~mask])
+        fitted = yield from fit(described[~mask], present[~mask])
         return fitted.decide(described[mask])
 
     decisions = yield from cross_validated(decide, present, held)
@@ -280,7 +285,7 @@ def load_presence(path: str | PathLike[str]) -> PresenceCheck:
         return PresenceCheck(
             header["model"],
             preprocess,
-            _restored(header["model"], arrays, preprocess.grid),
+            _learner(header["model"]).restore(arrays, preprocess.grid),
             TypeAdapter(float).validate_python(header["slope"]),
             TypeAdapter(Validation).validate_python(header["validation"]),
             TypeAdapter(Origin).validate_python(header["origin"]),
@@ -295,15 +300,7 @@ def load_presence(path: str | PathLike[str]) -> PresenceCheck:
         ) from error
 
 
-def _restored(kind: Kind, arrays: Mapping[str, np.ndarray], grid: tuple[int, int, int]) -> Model:
-    learner = _learner(kind)
-    if kind == "cnn":
-        return cast("Model", learner.restore(arrays, grid))
-    length = learner.describe(np.zeros((1, *grid), np.float32)).shape[1]
-    return svm.restore(arrays, length)
-
-
-def _learner(kind: str) -> Any:
+def _learner(kind: str) -> Learner:
     """Return the module of a kind of classifier; the network's loads JAX."""
     if kind == "svm":
         return svm

@@ -25,7 +25,7 @@ from napari_anomaly.core.types import Image, Progress, Sample
 Pictures = Data | Mapping[str, Image]
 """A folder, a dataset, arrays ``(y, x)`` or ``(y, x, c)``, or such arrays by name."""
 
-Region = tuple[int, int, int, int] | Crop | None
+Region = Sequence[int] | Crop | None
 """``(y0, x0, y1, x1)`` in pixels of the image, half open; a drawn region; or None: the whole image."""
 
 _SIDE = 64  # pixels of the grid that a region is brought to

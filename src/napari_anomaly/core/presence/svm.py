@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from napari_anomaly.core.errors import CheckpointError
+from napari_anomaly.core.preprocess import Grid
 from napari_anomaly.core.presence.features import describe as features_of
 from napari_anomaly.core.presence.features import histogram_length
 from napari_anomaly.core.types import Progress
@@ -94,19 +95,20 @@ def fit_steps(
     )
 
 
-def restore(arrays: Mapping[str, np.ndarray], length: int) -> FittedSvm:
-    """Rebuild from :meth:`FittedSvm.arrays` for rows of ``length`` features.
+def restore(arrays: Mapping[str, np.ndarray], grid: Grid) -> FittedSvm:
+    """Rebuild from :meth:`FittedSvm.arrays` for images of a shape ``(y, x, c)``.
 
     Raises
     ------
     CheckpointError
         An array is missing, superfluous, of another shape or type, or not finite.
     """
-    machines = len(arrays.get("dual", ()))
+    length = describe(np.zeros((1, *grid), np.float32)).shape[1]
+    dual = np.size(arrays.get("dual", ()))
     shapes = {
         "scale": (length,),
-        "support": (machines, length),
-        "dual": (machines,),
+        "support": (dual, length),
+        "dual": (dual,),
         "intercept": (),
         "gamma": (),
     }
