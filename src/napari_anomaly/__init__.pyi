@@ -6,6 +6,13 @@ from .core.methods.knobs.autoencoder import Autoencoder
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
+from .core.presence.check import (
+    Presence,
+    PresenceCheck,
+    fit_presence,
+    fit_presence_steps,
+    load_presence,
+)
 from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
@@ -19,6 +26,8 @@ __all__ = [
     "Detector",
     "Inspection",
     "Linear",
+    "Presence",
+    "PresenceCheck",
     "Progress",
     "Recipe",
     "Region",
@@ -30,8 +39,11 @@ __all__ = [
     "compare_steps",
     "evaluate",
     "fit",
+    "fit_presence",
+    "fit_presence_steps",
     "fit_steps",
     "load",
+    "load_presence",
     "open_folder",
     "scan",
     "scan_steps",

@@ -17,6 +17,7 @@ from napari_anomaly.cli.evaluate import evaluate
 from napari_anomaly.cli.fit import fit
 from napari_anomaly.cli.inspect import inspect, scan
 from napari_anomaly.cli.methods import methods
+from napari_anomaly.cli.presence import presence
 from napari_anomaly.cli.saying import tell, warnings_in_one_line
 from napari_anomaly.cli.window import napari
 from napari_anomaly.core.errors import AnomalyError
@@ -30,6 +31,7 @@ app = App(
 )
 for verb in (demo, fit, inspect, scan, evaluate, compare, methods):
     app.command(verb)
+app.command(presence)
 app.command(napari, name=("napari", "widget"))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
 from napari_anomaly.core.data.normals import Reader
-from napari_anomaly.core.errors import CalibrationError, ImageError
+from napari_anomaly.core.data.reading import named
+from napari_anomaly.core.errors import CalibrationError
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.preprocess import Undo
@@ -123,14 +124,6 @@ def wanted_rate(wanted: float | None, n: int) -> float:
             f"{smallest_rate(n):.3g}."
         )
     return wanted
-
-
-def named(sample: Sample, work: Callable[[], Result]) -> Result:
-    """Do the work; an image's error tells the image's name."""
-    try:
-        return work()
-    except ImageError as error:
-        raise ImageError(f"{sample.name}: {error}") from error
 
 
 def on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_anomaly.core.calibrating import calibrating, named, wanted_rate
+from napari_anomaly.core.calibrating import calibrating, wanted_rate
 from napari_anomaly.core.calibration import check_rates
 from napari_anomaly.core.checkpoint import StateFile
 from napari_anomaly.core.data.normals import Data, Reader, name_of, source
+from napari_anomaly.core.data.reading import named
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.detector import Detector, Provenance
 from napari_anomaly.core.errors import TrainingError

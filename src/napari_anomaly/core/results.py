@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from napari_anomaly.core.data.files import write_atomically, write_map, write_mask, write_png
-from napari_anomaly.core.data.folders import open_folder
+from napari_anomaly.core.data.folders import samples_of
 from napari_anomaly.core.data.reading import pages_of, work_through
 from napari_anomaly.core.detector import Detector
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
@@ -83,7 +83,7 @@ def inspect_into(
     DataWarning
         For each image that is skipped; names the file.
     """
-    samples = _samples(sources)
+    samples = samples_of(sources)
     rows: list[Row] = []
     found: list[tuple[str, Region]] = []
     skipped: list[str] = []
@@ -107,17 +107,6 @@ def inspect_into(
         )
     _write_tables(folder, detector, rows, found)
     return Results(tuple(rows), tuple(skipped))
-
-
-def _samples(sources: Iterable[Path]) -> list[Sample]:
-    """List every image once, in the order given."""
-    samples: dict[Path, Sample] = {}
-    for source in sources:
-        path = source.expanduser().absolute()
-        here = open_folder(path).samples if path.is_dir() else [Sample(path, path.name)]
-        for sample in here:
-            samples.setdefault(sample.path, sample)
-    return list(samples.values())
 
 
 def _inspected(

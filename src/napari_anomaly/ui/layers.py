@@ -118,6 +118,16 @@ def slices(layer: "Image") -> list[np.ndarray]:
     return [data[index] for index in np.ndindex(leading)] if leading else [data]
 
 
+def slide_to(viewer: "ViewerModel", layer: "Layer", number: int) -> None:
+    """Move the sliders to one image of a stack, numbered as :func:`slices` lists them, wherever the stack lies."""
+    pixel_axes = 3 if getattr(layer, "rgb", False) else 2
+    data = layer.data[0] if layer.multiscale else layer.data
+    leading = data.shape[: data.ndim - pixel_axes]
+    place = (*np.unravel_index(number, leading), 0, 0) if leading else ()
+    for axis, value in enumerate(layer.data_to_world(place)[:-2] if place else ()):
+        viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, value)
+
+
 def _origin(source: "Image | None") -> dict[str, Any]:
     return {key: source.metadata[key] for key in ABOUT if source and key in source.metadata}
 

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -134,6 +134,17 @@ def open_folder(path: str | os.PathLike[str]) -> Dataset:
         rest = f"{root}: {len(problems) - _WARNED_SINGLY} more problems; see Dataset.problems"
         warnings.warn(rest, DataWarning, stacklevel=2)
     return Dataset(root, tuple(samples), tuple(problems))
+
+
+def samples_of(sources: Iterable[Path]) -> list[Sample]:
+    """List every image once, in the order given: image files, and what :func:`open_folder` finds in folders."""
+    samples: dict[Path, Sample] = {}
+    for source in sources:
+        path = source.expanduser().absolute()
+        here = open_folder(path).samples if path.is_dir() else [Sample(path, path.name)]
+        for sample in here:
+            samples.setdefault(sample.path, sample)
+    return list(samples.values())
 
 
 def _check_folder(root: Path) -> None:

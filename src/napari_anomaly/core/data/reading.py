@@ -99,6 +99,14 @@ def work_through(
         yield from chain.from_iterable(files)
 
 
+def named(sample: Sample, work: Callable[[], Result]) -> Result:
+    """Do the work; an image's error tells the image's name."""
+    try:
+        return work()
+    except ImageError as error:
+        raise ImageError(f"{sample.name}: {error}") from error
+
+
 def pages_among(samples: Sequence[Sample]) -> Pages:
     """Return how each of the samples is read: as the one page it names, or the whole file where none names a page."""
     by_page = {sample.path for sample in samples if sample.page}

@@ -64,7 +64,7 @@ def split(
     samples = tuple(samples)
     _check(samples, calibration, seed)
     groups: dict[str, list[Sample]] = {}
-    for sample, key in zip(samples, _keys(samples, group), strict=True):
+    for sample, key in zip(samples, group_keys(samples, group), strict=True):
         groups.setdefault(key, []).append(sample)
     if len(groups) < 2:
         raise DataError(
@@ -94,7 +94,11 @@ def _check(samples: Sequence[Sample], calibration: float, seed: int) -> None:
         )
 
 
-def _keys(samples: Sequence[Sample], group: str | None) -> list[str]:
+def group_keys(samples: Sequence[Sample], group: str | None) -> list[str]:
+    """Return what keeps samples together: the same key for the same file, or the same group of their names.
+
+    Raises and reads ``group`` as :func:`split` does.
+    """
     files = [
         sample.name.removesuffix(f"[{sample.page}]") if sample.page else sample.name
         for sample in samples

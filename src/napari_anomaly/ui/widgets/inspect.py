@@ -1,31 +1,26 @@
 """Inspect: a detector and images in, layers and scores out."""
 
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QCheckBox,
     QFileDialog,
     QFormLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QScrollArea,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_anomaly.core.data.files import IMAGE_SUFFIXES
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
-from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
+from napari_anomaly.ui.layers import add_to_viewer, in_words, slices, slide_to
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import SourceChooser
+from napari_anomaly.ui.widgets.table import ImageTable, names_of
 from napari_anomaly.ui.widgets.train import FILES, loading
 from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
@@ -53,7 +48,7 @@ class InspectWidget(QScrollArea):
         self.reconstruction.setChecked(True)
         self.reconstruction.setToolTip("what each image should look like; needs the most memory")
         self.panel = WorkPanel("Inspect", self.inspect)
-        self.table = QTableWidget(0, len(COLUMNS))
+        self.table = ImageTable(COLUMNS)
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
         self._shown: list[tuple[int, list[Layer]]] = []  # layers of the table's images
@@ -74,7 +69,7 @@ class InspectWidget(QScrollArea):
         keep = self.reconstruction.isChecked()
         if layer is not None:
             images = slices(layer)
-            names = _names(layer, len(images))
+            names = names_of(layer, len(images))
             self.panel.run(
                 lambda: inspect_images(detector, images, names, reconstruction=keep),
                 lambda found: self._show_layer(found, layer, keep),
@@ -109,21 +104,9 @@ class InspectWidget(QScrollArea):
         self._show_scores(found)
 
     def _show_scores(self, found: Found) -> None:
-        self.table.setSortingEnabled(False)
-        self.table.setRowCount(len(found.names))
-        for row, (name, result) in enumerate(zip(found.names, found.results, strict=True)):
-            cells: tuple[str | float, ...] = (
-                _short(name),
-                result.score,
-                result.p_value,
-                result.verdict,
-            )
-            for column, value in enumerate(cells):
-                tip = f"{name}\n{in_words(result)}"
-                self.table.setItem(row, column, _cell(value, row, tip))
-        self.table.setSortingEnabled(True)
+        rows = [(result.score, result.p_value, result.verdict) for result in found.results]
+        self.table.fill(found.names, rows, [in_words(result) for result in found.results])
         self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
-        self.table.setVisible(True)
         failed = sum(result.verdict == "fail" for result in found.results)
         self.panel.say(
             in_words(found.results[0])
@@ -133,23 +116,15 @@ class InspectWidget(QScrollArea):
 
     def go_to(self, row: int) -> None:
         """Bring the image of a table row into view."""
-        item = self.table.item(row, 0)
-        if item is None:
+        number = self.table.number_of(row)
+        if number is None:
             return
-        number = int(item.data(Qt.ItemDataRole.UserRole))
         if len(self._shown) == 1:
-            self._slide(self._shown[0][1][-1], number)
+            slide_to(self._viewer, self._shown[0][1][-1], number)
         elif any(number == k for k, _ in self._shown):
             for k, layers in self._shown:
                 for layer in layers:
                     layer.visible = k == number and "reconstruction" not in layer.name
-
-    def _slide(self, layer: "Layer", number: int) -> None:
-        """Move the sliders to one image of a stack, wherever the stack lies."""
-        leading = layer.data.shape[:-2]
-        place = (*np.unravel_index(number, leading), 0, 0) if leading else ()
-        for axis, value in enumerate(layer.data_to_world(place)[:-2] if place else ()):
-            self._viewer.dims.set_point(self._viewer.dims.ndim - layer.ndim + axis, value)
 
     def _check(self) -> None:
         if hasattr(self, "panel"):
@@ -182,49 +157,6 @@ class InspectWidget(QScrollArea):
         layout.addLayout(rows)
         layout.addWidget(self.panel)
         layout.addWidget(self.table, 1)
-        self.table.setHorizontalHeaderLabels(list(COLUMNS))
-        across, down = self.table.horizontalHeader(), self.table.verticalHeader()
-        if across is not None and down is not None:  # Qt's stubs allow for tables without headers
-            across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-            down.setVisible(False)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setWordWrap(False)
-        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.table.setMinimumHeight(160)
-        self.table.setVisible(False)
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
-
-
-def _names(layer: "Image", count: int) -> list[str]:
-    known: Any = layer.metadata.get("sample")
-    if isinstance(known, list) and len(known) == count:
-        return [str(name) for name in known]
-    return [layer.name] if count == 1 else [f"{layer.name} [{k}]" for k in range(count)]
-
-
-def _short(name: str) -> str:
-    """Leave out what all names of a folder share; the tip has it."""
-    path = PurePath(name.removeprefix("test/"))
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
-
-
-class _Number(QTableWidgetItem):
-    """A cell that sorts by its number, not by its text."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__(f"{value:.3g}")
-        self.number = value
-
-    def __lt__(self, other: QTableWidgetItem) -> bool:
-        return isinstance(other, _Number) and self.number < other.number
-
-
-def _cell(value: str | float, row: int, tip: str) -> QTableWidgetItem:
-    cell = QTableWidgetItem(value) if isinstance(value, str) else _Number(value)
-    cell.setToolTip(tip)
-    cell.setData(Qt.ItemDataRole.UserRole, row)
-    return cell
