@@ -1,10 +1,11 @@
 """Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +19,11 @@ from napari_anomaly.core.errors import (
     CalibrationError,
     CheckpointError,
     ImageError,
+    RecipeError,
 )
 from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.recipes import Recipe
-from napari_anomaly.core.methods.settings import from_plain, to_plain
+from napari_anomaly.core.methods.settings import changed, from_plain, to_plain
 from napari_anomaly.core.nn.devices import set_up
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Scorer
@@ -176,6 +178,35 @@ class Detector:
             calibration=calibration,
             provenance=provenance,
         )
+
+    def rescore(self, normals: Data, knobs: Mapping[str, Any]) -> "Detector":
+        """Return a detector that looks differently at what its method learned, calibrated anew; nothing is trained.
+
+        Parameters
+        ----------
+        normals : Dataset, folder or arrays
+            Normal images that were not trained on.
+        knobs : mapping
+            As for :func:`changed`: ``{"map": "restoration"}`` of a VAE, ``{"kind": "ssim", "pool": "top"}``.
+
+        Raises
+        ------
+        RecipeError
+            For a knob that does not exist, an impossible value, or what only a new fit can change.
+        """
+        recipe = changed(self.recipe, knobs)
+        later = getattr(type(recipe.method), "later", ())
+        kept = {name: getattr(self.recipe.method, name) for name in later}
+        if replace(recipe.method, **kept) != self.recipe.method or (
+            recipe.preprocess != self.recipe.preprocess
+        ):
+            free = ", ".join((*later, "residual", "standardise", "pool", "min_area"))
+            raise RecipeError(
+                f"found {', '.join(knobs)} to change after training; expected some of {free}. Fit anew for the others."
+            )
+        fitted = recipe.method.implementation().restore(recipe.method, self.fitted.arrays())
+        rates = {"false_alarm": self.calibration.false_alarm, "review": self.calibration.review}
+        return replace(self, recipe=recipe, fitted=fitted).calibrate(normals, **rates)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write one ``.anomaly`` file (safetensors and JSON) atomically; an existing one is replaced."""

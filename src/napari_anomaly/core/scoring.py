@@ -96,12 +96,13 @@ def _shown(
     normal = (images - mean) / std
     pairs = fitted.pairs(normal)
     maps = []
-    for image, reconstruction in pairs:
+    for image, reconstruction, weight in pairs:
         one = residual_map(
             image * std + mean,
             reconstruction * std + mean,
             kind=residual.kind,
             colour=residual.colour,
+            weight=None if weight is None else weight / std,
         )
         maps.append(stretch(one, (images.shape[1], images.shape[2]), smooth=residual.smooth))
     finest = pairs[0].reconstruction * std + mean

@@ -12,10 +12,18 @@ Images = Float[Array, "n y x c"]
 
 
 class Pair(NamedTuple):
-    """Images and what the method makes of them, on one grid, in the method's normalised intensities."""
+    """Images and what the method makes of them, on one grid, in the method's normalised intensities.
+
+    Attributes
+    ----------
+    image, reconstruction : arrays, ``(n, y, x, c)``
+    weight : array, ``(n, y, x, c)``, optional
+        How much a difference of one unit of normalised intensity counts at each place: see ``residual_map``.
+    """
 
     image: Images
     reconstruction: Images
+    weight: Images | None = None
 
 
 class Reach(NamedTuple):
