@@ -22,6 +22,8 @@ from napari_anomaly.core.errors import (
     RecipeError,
 )
 from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.latent import Space
+from napari_anomaly.core.methods.latent import restore as restore_space
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.methods.settings import changed, from_plain, to_plain
 from napari_anomaly.core.nn.devices import set_up
@@ -58,6 +60,8 @@ class Detector:
     standardisation : Standardisation
     calibration : Calibration
     provenance : Provenance
+    space : Mahalanobis, Neighbours or None
+        Where codes of training images lie, if the score needs it.
     """
 
     recipe: Recipe
@@ -65,6 +69,7 @@ class Detector:
     standardisation: Standardisation
     calibration: Calibration
     provenance: Provenance
+    space: Space | None = None
 
     def inspect(self, image: Image) -> Inspection:
         """Find what does not belong in one image.
@@ -87,7 +92,7 @@ class Detector:
         pixels, undo = self.recipe.preprocess.apply(image)
         standardised, reconstruction, latent = self._scorer(pixels)
         anomaly_map = on_own_grid(standardised, undo)
-        score = score_of(self.recipe, self.fitted, anomaly_map, latent)
+        score = score_of(self.recipe, self.fitted, self.calibration, anomaly_map, latent)
         labels, found = regions(
             anomaly_map,
             self.calibration.map_threshold,
@@ -129,7 +134,7 @@ class Detector:
 
     @cached_property
     def _scorer(self) -> Scorer:
-        return Scorer.of(self.recipe, self.fitted, self.standardisation)
+        return Scorer.of(self.recipe, self.fitted, self.standardisation, self.space)
 
     def calibrate(
         self,
@@ -158,7 +163,7 @@ class Detector:
         if normals is None:
             old = self.calibration
             rate = wanted_rate(false_alarm, old.n)
-            return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
+            return replace(self, calibration=replace(old, false_alarm=rate, review=review))
         samples, read = source(normals)
         if not samples:
             raise CalibrationError("found no normal images; expected at least 1 to calibrate with")
@@ -168,7 +173,13 @@ class Detector:
 
         standardisation, calibration = finished(
             calibrating(
-                self.recipe, self.fitted, samples, read, false_alarm=false_alarm, review=review
+                self.recipe,
+                self.fitted,
+                samples,
+                read,
+                space=self.space,
+                false_alarm=false_alarm,
+                review=review,
             )
         )
         provenance = replace(self.provenance, n_calibration=calibration.n)
@@ -200,13 +211,21 @@ class Detector:
         if replace(recipe.method, **kept) != self.recipe.method or (
             recipe.preprocess != self.recipe.preprocess
         ):
-            free = ", ".join((*later, "residual", "standardise", "pool", "min_area"))
+            free = ", ".join((*later, "residual", "standardise", "pool", "score", "min_area"))
             raise RecipeError(
                 f"found {', '.join(knobs)} to change after training; expected some of {free}. Fit anew for the others."
             )
+        known = None if self.space is None else self.recipe.measure
+        if recipe.measure not in (None, known):
+            raise RecipeError(
+                f"found latent_score={recipe.measure} to change after training, which needs the codes of the training "
+                "images; expected latent_score=own. Fit anew for it."
+            )
+        space = None if recipe.measure is None else self.space
         fitted = recipe.method.implementation().restore(recipe.method, self.fitted.arrays())
         rates = {"false_alarm": self.calibration.false_alarm, "review": self.calibration.review}
-        return replace(self, recipe=recipe, fitted=fitted).calibrate(normals, **rates)
+        other = replace(self, recipe=recipe, fitted=fitted, space=space)
+        return other.calibrate(normals, **rates)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write one ``.anomaly`` file (safetensors and JSON) atomically; an existing one is replaced."""
@@ -217,10 +236,14 @@ class Detector:
             "false_alarm": self.calibration.false_alarm,
             "review": self.calibration.review,
         }
+        own = ("scores", "peaks", "parts")
         groups = {
             "method": self.fitted.arrays(),
             "standardisation": self.standardisation.arrays(),
-            "calibration": {"scores": self.calibration.scores, "peaks": self.calibration.peaks},
+            "calibration": {
+                name: one for name in own if (one := getattr(self.calibration, name)) is not None
+            },
+            "latent": {} if self.space is None else self.space.arrays(),
         }
         arrays = {f"{g}/{name}": one for g, group in groups.items() for name, one in group.items()}
         checkpoint.write(path, "detector", header, arrays)
@@ -242,12 +265,15 @@ def load(path: str | PathLike[str]) -> Detector:
         "method": {},
         "standardisation": {},
         "calibration": {},
+        "latent": {},
     }
     try:
         for name, array in arrays.items():
             group, _, inner = name.partition("/")
             groups[group][inner] = array
         recipe = from_plain(header["recipe"])
+        if ("parts" in groups["calibration"]) != (recipe.score == "both"):
+            raise CheckpointError(f"found calibration arrays that are not those of {recipe.score=}")
         return Detector(
             recipe,
             recipe.method.implementation().restore(recipe.method, groups["method"]),
@@ -256,6 +282,7 @@ def load(path: str | PathLike[str]) -> Detector:
                 **groups["calibration"], false_alarm=header["false_alarm"], review=header["review"]
             ),
             TypeAdapter(Provenance).validate_python(header["provenance"]),
+            restore_space(recipe, groups["latent"]),
         )
     except KeyError as error:
         raise CheckpointError(

@@ -113,15 +113,12 @@ class Seen(NamedTuple):
 
     Attributes
     ----------
-    kl : array, ``(2,)``
-        Mean and deviation of the KL term.
     span : scalar
         Highest less lowest normalised intensity.
     variance : scalar
         Of the decoder: 1, or the mean squared error where it is learned.
     """
 
-    kl: Float[Array, "2"]
     span: Float[Array, ""]
     variance: Float[Array, ""]
 
@@ -179,19 +176,17 @@ class FittedVAE:
         result: Images = restored(energy, reconstruct, images / span, self.knobs.rounds) * span
         return result
 
-    def latent_score(self, images: Images) -> Float[Array, " n"] | None:
-        """KL term in deviations from the training images' mean."""
-        if self.knobs.score == "reconstruction":
-            return None
-        mean, std = self.seen.kl
-        deviations: Float[Array, " n"] = (divergence(*self.network.encode(images)) - mean) / std
-        return deviations
+    def encode(self, images: Images) -> Latent:
+        """Return the mean of q(z | x)."""
+        return self.network.encode(images)[0]
+
+    def latent_score(self, images: Images) -> Float[Array, " n"]:
+        """Return the KL term."""
+        return divergence(*self.network.encode(images))
 
     def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map, the latent score, or their sum: both are in deviations of normal images."""
-        if latent is None:
-            return pooled
-        return latent if self.knobs.score == "kl" else pooled + latent
+        """Return the pooled map alone."""
+        return pooled
 
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""
@@ -218,7 +213,7 @@ def fit_steps(
 
 def restore(knobs: VAE, arrays: Mapping[str, np.ndarray]) -> FittedVAE:
     """Rebuild from :meth:`FittedVAE.arrays`."""
-    shapes: dict[str, tuple[int | None, ...]] = {"kl": (2,), "span": (), "variance": ()}
+    shapes: dict[str, tuple[int | None, ...]] = {"span": (), "variance": ()}
     others = {name: one for name, one in arrays.items() if name not in shapes}
     own = expect({name: one for name, one in arrays.items() if name in shapes}, shapes)
     graph, weights, grid = from_arrays(Network, knobs, others)
@@ -233,18 +228,15 @@ def _seen(graph: Any, weights: nnx.State[Any, Any], images: Stack, knobs: VAE) -
     with closing(images.batches(chunks)) as batches:
         for one in batches:
             low, high = min(low, one.min()), max(high, one.max())
-            each.append(np.asarray(_terms(graph, weights, one)))
-    kl, errors = np.concatenate(each, axis=1)
-    variance = 1.0 if knobs.variance == "unit" else max(errors.mean(), 1e-12)
-    moments = [kl.mean(), max(kl.std(), 1e-6)]
-    learned = [np.array(one, np.float32) for one in (moments, max(high - low, 1e-6), variance)]
+            each.append(np.asarray(_errors(graph, weights, one)))
+    variance = 1.0 if knobs.variance == "unit" else max(np.concatenate(each).mean(), 1e-12)
+    learned = [np.array(one, np.float32) for one in (max(high - low, 1e-6), variance)]
     return Seen(*jax.device_put(learned))
 
 
 @partial(jax.jit, static_argnames="graph")
-def _terms(graph: Any, weights: nnx.State[Any, Any], images: Images) -> Float[Array, "2 n"]:
-    """KL term and mean squared error of each image."""
+def _errors(graph: Any, weights: nnx.State[Any, Any], images: Images) -> Float[Array, " n"]:
+    """Mean squared error of each image."""
     network: Network = nnx.merge(graph, weights)
-    mean, log_variance = network.encode(images)
-    errors = ((network.decode(mean)[0] - images) ** 2).mean((1, 2, 3))
-    return jnp.stack([divergence(mean, log_variance), errors])
+    made = network.decode(network.encode(images)[0])[0]
+    return ((made - images) ** 2).mean((1, 2, 3))

@@ -42,14 +42,13 @@ class VAE:
     rounds: int = Field(
         default=100, ge=1, le=10_000, description="gradient steps of a restoration of each image"
     )
-    score: Literal["reconstruction", "kl", "both"] = Field(
-        default="reconstruction",
-        description="what makes an image strange: its residual, its KL term, or both",
-    )
     training: Training = Training()
 
     later: ClassVar[tuple[str, ...]] = ("map", "rounds")
     """What may still be changed when it is trained."""
+
+    measures: ClassVar[tuple[str, ...]] = ("own", "mahalanobis", "knn")
+    """Latent scores: its own is the KL term."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
