@@ -62,7 +62,8 @@ def _reconstructed(knobs, ours, images):
     graph, weights = nnx.split(ours, nnx.Param)
     fitted = autoencoder.FittedAutoencoder(weights, graph, images.shape[1:])
     if isinstance(knobs, VAE):
-        fitted = vae.FittedVAE(weights, jnp.zeros(2), graph, images.shape[1:], "reconstruction")
+        seen = vae.Seen(jnp.ones(()), jnp.ones(()))
+        fitted = vae.FittedVAE(weights, seen, graph, images.shape[1:], knobs)
     return jax.jit(fitted.pairs)(jnp.asarray(images))[0].reconstruction
 
 

@@ -254,7 +254,10 @@ HUGE = to_plain(Recipe())["preprocess"] | {"steps": [{"step": "resize", "size": 
             head(recipe={"method": {"name": "autoencoder", "widths": [8] * 10**5}}),
             "at most 10 items",
         ),
-        (head(recipe={"method": {"name": "vae", "latent": 10**12}}), "differing: ['kl']"),
+        (
+            head(recipe={"method": {"name": "vae", "latent": 10**12}}),
+            "differing: ['span', 'variance']",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(damage, words, saved, tmp_path):
@@ -273,7 +276,7 @@ def test_huge_networks_are_refused_without_making_them(recipe, saved, tmp_path):
     header, arrays = checkpoint.read(saved, "detector")
     header["recipe"] = {"method": recipe}
     arrays["method/grid"] = np.float32([16, 16, 1])
-    arrays["method/kl"] = np.float32([0, 1])
+    arrays |= dict.fromkeys(("method/span", "method/variance"), np.float32(1))
     path = tmp_path / "part.anomaly"
     checkpoint.write(path, "detector", header, arrays)
 

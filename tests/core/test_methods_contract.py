@@ -151,22 +151,11 @@ def test_a_hole_is_stranger_than_a_normal_image(trained):
 # -- what belongs to one method -------------------------------------------------------------------
 
 
-def test_a_vae_can_score_by_its_latent():
-    both, _ = run(changed(tiny("vae"), {"score": "both"}), 1)
+def test_the_own_latent_score_of_a_vae_is_its_kl_term():
+    detector, _ = run(changed(tiny("vae"), {"score": "latent", "latent_score": "own"}), 1)
     image = weave(91, 1)
 
-    scores = {
-        score: replace(both, fitted=replace(both.fitted, score=score)).inspect(image).score
-        for score in ("reconstruction", "kl", "both")
-    }
-
-    mean, std = (float(one) for one in both.fitted.kl)
-    seen = [kl_of(both, weave(k, 1)) for k in range(8)]  # four of them were trained on
-    assert min(seen) <= mean <= max(seen)
-    assert 0 < std <= max(seen) - min(seen)
-    assert scores["kl"] == pytest.approx((kl_of(both, image) - mean) / std, rel=1e-3, abs=1e-3)
-    assert scores["both"] == pytest.approx(scores["reconstruction"] + scores["kl"])
-    assert scores["reconstruction"] == both.inspect(image).anomaly_map.max()
+    assert detector.inspect(image).score == pytest.approx(kl_of(detector, image), rel=1e-3)
 
 
 def kl_of(detector, image):

@@ -154,10 +154,13 @@ from napari_anomaly.core.stack import Stack
 images = np.random.default_rng(0).normal(size=(21, 16, 16, 1)).astype(np.float32)
 training = Training(duration=20, batch=int(sys.argv[2]), learning_rate=0.003, flip=True)
 losses = {}
-for method, knobs in ((autoencoder, Autoencoder), (vae, VAE)):
-    chosen = knobs(widths=(4, 8), training=training)
-    steps = method.fit_steps(chosen, Stack.of(images), seed=0, budget=None)
-    losses[knobs.__name__] = [one.loss for one in steps if one.stage == "training"]
+for name, method, knobs in (
+    ("convolutional", autoencoder, Autoencoder(widths=(4, 8), training=training)),
+    ("vae", vae, VAE(widths=(4, 8), training=training)),
+    ("vae of one variance", vae, VAE(widths=(4, 8), training=training, variance="shared")),
+):
+    steps = method.fit_steps(knobs, Stack.of(images), seed=0, budget=None)
+    losses[name] = [one.loss for one in steps if one.stage == "training"]
 print(json.dumps({"devices": jax.device_count(), "losses": losses}))
 """
 

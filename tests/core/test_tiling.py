@@ -179,7 +179,7 @@ def equalised():
 
 
 WINDOWED = {
-    "vae": partial(fitted, "vae", score="kl"),
+    "vae": partial(fitted, "vae", score="latent", latent_score="own"),
     "whole-image components": partial(fitted, "linear-image"),
     "equalised": equalised,
 }

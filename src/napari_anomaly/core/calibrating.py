@@ -8,13 +8,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
+from napari_anomaly.core.combining import combined, leave_one_out
 from napari_anomaly.core.data.normals import Reader
 from napari_anomaly.core.data.reading import named
 from napari_anomaly.core.errors import CalibrationError
 from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.latent import Space
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.preprocess import Undo
-from napari_anomaly.core.scoring import look, pooled
+from napari_anomaly.core.scoring import Latent, look, pooled
 from napari_anomaly.core.standardise import Moments, Residuals, Standardisation
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.types import AnomalyMap, Image, Progress, Sample
@@ -28,10 +30,10 @@ Result = TypeVar("Result")
 
 
 class Shown(NamedTuple):
-    """What one held-out normal shows: residual maps, latent score, and the way back to its own grid."""
+    """What one held-out normal shows: residual maps, latent scores, and the way back to its own grid."""
 
     residuals: Residuals
-    latent: float | None
+    latent: Latent
     undo: Undo
 
 
@@ -64,13 +66,15 @@ def calibrating(
     samples: Sequence[Sample],
     read: Reader,
     *,
+    space: Space | None = None,
     false_alarm: float | None = None,
     review: float | None = None,
 ) -> Generator[Progress, None, tuple[Standardisation, Calibration]]:
     """Standardise by the held-out normals; score each by the statistics of the others, as a new image would be.
 
     The first of two passes sums the residuals, the second takes one image's out of the sums and scores it. A single
-    normal has no others: then nothing is standardised.
+    normal has no others: then nothing is standardised. Where map and latent both count, each normal's p-values are by
+    the others as well.
 
     Raises
     ------
@@ -81,14 +85,14 @@ def calibrating(
     """
 
     def show(job: tuple[Sample, Image]) -> Shown:
-        one = named(job[0], lambda: look(recipe, fitted, job[1]))
+        one = named(job[0], lambda: look(recipe, fitted, job[1], space))
         return Shown(one.residuals, one.latent, one.undo)
 
-    def score(k: int) -> tuple[float, float]:
+    def score(k: int) -> tuple[tuple[float, ...], float]:
         one = normals.shown(k)
         others = Standardisation.of(moments.without(one.residuals), kind)
         anomaly_map = on_own_grid(others.apply(one.residuals), one.undo)
-        return score_of(recipe, fitted, anomaly_map, one.latent), float(anomaly_map.max())
+        return parts_of(recipe, fitted, anomaly_map, one.latent), float(anomaly_map.max())
 
     alone = first_alone(show)  # it compiles
     normals, moments = _Normals(show, read), Moments.none((1, 1, 1))
@@ -99,14 +103,18 @@ def calibrating(
             normals.add(sample, shown)
             yield Progress("calibrating", count, 2 * max(count, len(samples)))
     kind = recipe.standardise if moments.count > 1 else "none"
-    scored: list[tuple[float, float]] = []
+    scored: list[tuple[tuple[float, ...], float]] = []
     with closing(in_order(score, range(moments.count))) as results:
         for both in results:
             scored.append(both)
             yield Progress("calibrating", moments.count + len(scored), 2 * moments.count)
-    scores, peaks = np.array(scored).T
+    parts = np.array([one for one, _ in scored])
+    peaks = np.array([peak for _, peak in scored])
     rate = wanted_rate(false_alarm, moments.count)
-    return Standardisation.of(moments, kind), Calibration(scores, peaks, rate, review)
+    standardisation = Standardisation.of(moments, kind)
+    if recipe.score == "both":
+        return standardisation, Calibration(leave_one_out(parts), peaks, rate, review, parts)
+    return standardisation, Calibration(parts[:, 0], peaks, rate, review)
 
 
 def wanted_rate(wanted: float | None, n: int) -> float:
@@ -131,8 +139,27 @@ def on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
     return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
 
 
+def parts_of(
+    recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: Latent
+) -> tuple[float, ...]:
+    """Return what an image's score is made of: the score of its map, its latent score, or one after the other."""
+    of_map = fitted.image_score(pooled(anomaly_map, recipe.pool), latent.own)
+    if recipe.score == "map":
+        return (of_map,)
+    of_latent = latent.own if recipe.latent_score == "own" else latent.distance
+    assert of_latent is not None  # the recipe says that the method has it
+    return (of_latent,) if recipe.score == "latent" else (of_map, of_latent)
+
+
 def score_of(
-    recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: float | None
+    recipe: Recipe,
+    fitted: Fitted,
+    calibration: Calibration,
+    anomaly_map: AnomalyMap,
+    latent: Latent,
 ) -> float:
-    """Return an image's score from its map and its latent score."""
-    return fitted.image_score(pooled(anomaly_map, recipe.pool), latent)
+    """Return an image's score from its map and its latent scores."""
+    parts = parts_of(recipe, fitted, anomaly_map, latent)
+    if calibration.parts is None:
+        return parts[0]
+    return combined((parts[0], parts[1]), calibration.parts)

@@ -31,6 +31,8 @@ class Calibration:
     review : float or None
         Wanted share of normal images that are not passed outright, at least `false_alarm`.
         None: the verdict is never ``"review"``.
+    parts : float64 array, ``(n, 2)``, or None
+        Where map and latent both count: each normal's score of the one and of the other, which `scores` combine.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Calibration:
     peaks: Float[np.ndarray, "..."]
     false_alarm: float
     review: float | None = None
+    parts: Float[np.ndarray, "..."] | None = None
 
     def __post_init__(self) -> None:
         for name in ("scores", "peaks"):
@@ -66,6 +69,13 @@ class Calibration:
                 f"Found {len(self.scores)} scores but {len(self.peaks)} peaks; "
                 "every normal image gives one of each."
             )
+        if self.parts is not None:
+            parts = [_frozen_scores(one, "parts") for one in np.atleast_2d(self.parts).T]
+            if {len(one) for one in parts} != {len(self.scores)} or len(parts) != 2:
+                raise CalibrationError(
+                    f"Found calibration parts of shape {self.parts.shape}; expected ({len(self.scores)}, 2)."
+                )
+            object.__setattr__(self, "parts", np.stack(parts, axis=1))
         check_rates(len(self.scores), self.false_alarm, self.review)
 
     @property

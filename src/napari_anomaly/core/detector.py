@@ -1,10 +1,11 @@
 """Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +19,13 @@ from napari_anomaly.core.errors import (
     CalibrationError,
     CheckpointError,
     ImageError,
+    RecipeError,
 )
 from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.latent import Space
+from napari_anomaly.core.methods.latent import restore as restore_space
 from napari_anomaly.core.methods.recipes import Recipe
-from napari_anomaly.core.methods.settings import from_plain, to_plain
+from napari_anomaly.core.methods.settings import changed, from_plain, to_plain
 from napari_anomaly.core.nn.devices import set_up
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.scoring import Scorer
@@ -56,6 +60,8 @@ class Detector:
     standardisation : Standardisation
     calibration : Calibration
     provenance : Provenance
+    space : Mahalanobis, Neighbours or None
+        Where codes of training images lie, if the score needs it.
     """
 
     recipe: Recipe
@@ -63,6 +69,7 @@ class Detector:
     standardisation: Standardisation
     calibration: Calibration
     provenance: Provenance
+    space: Space | None = None
 
     def inspect(self, image: Image) -> Inspection:
         """Find what does not belong in one image.
@@ -85,7 +92,7 @@ class Detector:
         pixels, undo = self.recipe.preprocess.apply(image)
         standardised, reconstruction, latent = self._scorer(pixels)
         anomaly_map = on_own_grid(standardised, undo)
-        score = score_of(self.recipe, self.fitted, anomaly_map, latent)
+        score = score_of(self.recipe, self.fitted, self.calibration, anomaly_map, latent)
         labels, found = regions(
             anomaly_map,
             self.calibration.map_threshold,
@@ -127,7 +134,7 @@ class Detector:
 
     @cached_property
     def _scorer(self) -> Scorer:
-        return Scorer.of(self.recipe, self.fitted, self.standardisation)
+        return Scorer.of(self.recipe, self.fitted, self.standardisation, self.space)
 
     def calibrate(
         self,
@@ -156,7 +163,7 @@ class Detector:
         if normals is None:
             old = self.calibration
             rate = wanted_rate(false_alarm, old.n)
-            return replace(self, calibration=Calibration(old.scores, old.peaks, rate, review))
+            return replace(self, calibration=replace(old, false_alarm=rate, review=review))
         samples, read = source(normals)
         if not samples:
             raise CalibrationError("found no normal images; expected at least 1 to calibrate with")
@@ -166,7 +173,13 @@ class Detector:
 
         standardisation, calibration = finished(
             calibrating(
-                self.recipe, self.fitted, samples, read, false_alarm=false_alarm, review=review
+                self.recipe,
+                self.fitted,
+                samples,
+                read,
+                space=self.space,
+                false_alarm=false_alarm,
+                review=review,
             )
         )
         provenance = replace(self.provenance, n_calibration=calibration.n)
@@ -177,6 +190,43 @@ class Detector:
             provenance=provenance,
         )
 
+    def rescore(self, normals: Data, knobs: Mapping[str, Any]) -> "Detector":
+        """Return a detector that looks differently at what its method learned, calibrated anew; nothing is trained.
+
+        Parameters
+        ----------
+        normals : Dataset, folder or arrays
+            Normal images that were not trained on.
+        knobs : mapping
+            As for :func:`changed`: ``{"map": "restoration"}`` of a VAE, ``{"kind": "ssim", "pool": "top"}``.
+
+        Raises
+        ------
+        RecipeError
+            For a knob that does not exist, an impossible value, or what only a new fit can change.
+        """
+        recipe = changed(self.recipe, knobs)
+        later = getattr(type(recipe.method), "later", ())
+        kept = {name: getattr(self.recipe.method, name) for name in later}
+        if replace(recipe.method, **kept) != self.recipe.method or (
+            recipe.preprocess != self.recipe.preprocess
+        ):
+            free = ", ".join((*later, "residual", "standardise", "pool", "score", "min_area"))
+            raise RecipeError(
+                f"found {', '.join(knobs)} to change after training; expected some of {free}. Fit anew for the others."
+            )
+        known = None if self.space is None else self.recipe.measure
+        if recipe.measure not in (None, known):
+            raise RecipeError(
+                f"found latent_score={recipe.measure} to change after training, which needs the codes of the training "
+                "images; expected latent_score=own. Fit anew for it."
+            )
+        space = None if recipe.measure is None else self.space
+        fitted = recipe.method.implementation().restore(recipe.method, self.fitted.arrays())
+        rates = {"false_alarm": self.calibration.false_alarm, "review": self.calibration.review}
+        other = replace(self, recipe=recipe, fitted=fitted, space=space)
+        return other.calibrate(normals, **rates)
+
     def save(self, path: str | PathLike[str]) -> Path:
         """Write one ``.anomaly`` file (safetensors and JSON) atomically; an existing one is replaced."""
         path = Path(path)
@@ -186,10 +236,14 @@ class Detector:
             "false_alarm": self.calibration.false_alarm,
             "review": self.calibration.review,
         }
+        own = ("scores", "peaks", "parts")
         groups = {
             "method": self.fitted.arrays(),
             "standardisation": self.standardisation.arrays(),
-            "calibration": {"scores": self.calibration.scores, "peaks": self.calibration.peaks},
+            "calibration": {
+                name: one for name in own if (one := getattr(self.calibration, name)) is not None
+            },
+            "latent": {} if self.space is None else self.space.arrays(),
         }
         arrays = {f"{g}/{name}": one for g, group in groups.items() for name, one in group.items()}
         checkpoint.write(path, "detector", header, arrays)
@@ -211,12 +265,15 @@ def load(path: str | PathLike[str]) -> Detector:
         "method": {},
         "standardisation": {},
         "calibration": {},
+        "latent": {},
     }
     try:
         for name, array in arrays.items():
             group, _, inner = name.partition("/")
             groups[group][inner] = array
         recipe = from_plain(header["recipe"])
+        if ("parts" in groups["calibration"]) != (recipe.score == "both"):
+            raise CheckpointError(f"found calibration arrays that are not those of {recipe.score=}")
         return Detector(
             recipe,
             recipe.method.implementation().restore(recipe.method, groups["method"]),
@@ -225,6 +282,7 @@ def load(path: str | PathLike[str]) -> Detector:
                 **groups["calibration"], false_alarm=header["false_alarm"], review=header["review"]
             ),
             TypeAdapter(Provenance).validate_python(header["provenance"]),
+            restore_space(recipe, groups["latent"]),
         )
     except KeyError as error:
         raise CheckpointError(

@@ -22,6 +22,7 @@ from napari_anomaly.core.data.reading import named
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.detector import Detector, Provenance
 from napari_anomaly.core.errors import TrainingError
+from napari_anomaly.core.methods.latent import learned as learned_space
 from napari_anomaly.core.methods.presets import recipe_of
 from napari_anomaly.core.methods.recipes import AnyMethod, Recipe
 from napari_anomaly.core.methods.settings import to_plain
@@ -121,10 +122,17 @@ def fit_steps(
     except TrainingError as error:
         where = "" if error.image is None else f" (first in {seen[error.image].name})"
         raise TrainingError(f"{error}{where}", error.image) from error
+    space = learned_space(recipe, fitted, images)
     n_train = len(images)
     del images  # the memory is the calibration's now
     standardisation, calibrated = yield from calibrating(
-        recipe, fitted, parts.calibration, read, false_alarm=false_alarm, review=review
+        recipe,
+        fitted,
+        parts.calibration,
+        read,
+        space=space,
+        false_alarm=false_alarm,
+        review=review,
     )
     provenance = Provenance(
         method=name,
@@ -138,7 +146,7 @@ def fit_steps(
     )
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
-    return Detector(recipe, fitted, standardisation, calibrated, provenance)
+    return Detector(recipe, fitted, standardisation, calibrated, provenance, space)
 
 
 @dataclass(frozen=True)

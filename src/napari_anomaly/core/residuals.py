@@ -236,6 +236,7 @@ def residual_map(
     *,
     kind: ResidualKind = "absolute",
     colour: Literal["channels", "grey"] = "channels",
+    weight: Images | None = None,
 ) -> Maps:
     """One map per image: the residual's mean over the channels, or the residual of the grey images.
 
@@ -247,12 +248,19 @@ def residual_map(
         ``ncc`` is ``(1 - NCC) / 2``.
     colour : {"channels", "grey"}
         ``ms-gms`` is always of the grey images, as published.
+    weight : array, ``(n, y, x, c)``, optional
+        Multiplies differences before the mean over the channels: ``w |x - y|`` and ``(w (x - y))^2``; of ``ssim``,
+        which is no difference, the result.
 
     Returns
     -------
-    array, ``(n, y, x)``, in [0, 1] where both inputs are
+    array, ``(n, y, x)``, in [0, 1] where both inputs are and nothing is weighted
     """
     if (colour == "grey" or kind == "ms-gms") and image.shape[-1] == 3:
         weights = jnp.asarray(_LUMINANCE)[:, None]
         image, reconstruction = image @ weights, reconstruction @ weights
-    return _KINDS[kind].function(image, reconstruction).mean(-1)
+        weight = None if weight is None else weight @ weights
+    residual = _KINDS[kind].function(image, reconstruction)
+    if weight is not None:
+        residual = residual * (weight**2 if kind == "squared" else weight)
+    return residual.mean(-1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +11,34 @@ from jaxtyping import Array, Float
 
 from napari_anomaly.core.filters import stretch
 from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.latent import Space
 from napari_anomaly.core.methods.recipes import Recipe, Residual
 from napari_anomaly.core.preprocess import Pixels, Undo
 from napari_anomaly.core.residuals import residual_map
 from napari_anomaly.core.standardise import Residuals, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image
 
+_Latents = tuple[Float[Array, " n"] | None, Float[Array, " n"] | None]
+
+
+class Latent(NamedTuple):
+    """What the latent alone says of an image: by the method's own measure, and by its code's distance from others'."""
+
+    own: float | None
+    distance: float | None
+
 
 @dataclass(frozen=True)
 class Look:
-    """Residual maps, finest reconstruction in [0, 1], latent score, and the way back to the image's own grid."""
+    """Residual maps, finest reconstruction in [0, 1], latent scores, and the way back to the image's own grid."""
 
     residuals: Residuals
     reconstruction: Pixels
-    latent: float | None
+    latent: Latent
     undo: Undo
 
 
-def look(recipe: Recipe, fitted: Fitted, image: Image) -> Look:
+def look(recipe: Recipe, fitted: Fitted, image: Image, space: Space | None = None) -> Look:
     """Preprocess one image, reconstruct it, take the residuals.
 
     Raises
@@ -38,18 +48,15 @@ def look(recipe: Recipe, fitted: Fitted, image: Image) -> Look:
     """
     pixels, undo = recipe.preprocess.apply(image)
     mean, std = recipe.preprocess.normalise.moments()
-    residuals, reconstruction, latent = _evidence(fitted, pixels[None], mean, std, recipe.residual)
-    return Look(
-        np.asarray(residuals)[0],
-        np.asarray(reconstruction)[0],
-        None if latent is None else float(np.asarray(latent)[0]),
-        undo,
+    residuals, reconstruction, latent = _evidence(
+        (fitted, space), pixels[None], mean, std, recipe.residual
     )
+    return Look(np.asarray(residuals)[0], np.asarray(reconstruction)[0], _first(latent), undo)
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["fitted", "moments", "standards"],
+    data_fields=["fitted", "space", "moments", "standards"],
     meta_fields=["residual"],
 )
 @dataclass(frozen=True)
@@ -57,56 +64,75 @@ class Scorer:
     """All that scoring an image needs, on the device: method, intensities' mean and std, those of the residuals."""
 
     fitted: Any
+    space: Any
     moments: tuple[Array, Array]
     standards: tuple[Array, Array]
     residual: Residual
 
     @classmethod
-    def of(cls, recipe: Recipe, fitted: Fitted, standardisation: Standardisation) -> "Scorer":
+    def of(
+        cls,
+        recipe: Recipe,
+        fitted: Fitted,
+        standardisation: Standardisation,
+        space: Space | None = None,
+    ) -> "Scorer":
         """Bring to the device what stays the same from image to image."""
         moments, standards = jax.device_put(
             (recipe.preprocess.normalise.moments(), (standardisation.mean, standardisation.std))
         )
-        return cls(fitted, moments, standards, recipe.residual)
+        return cls(fitted, space, moments, standards, recipe.residual)
 
-    def __call__(self, pixels: Pixels) -> tuple[AnomalyMap, Pixels, float | None]:
-        """Return map, finest reconstruction and latent score of one preprocessed image ``(y, x, c)``, on its grid."""
+    def __call__(self, pixels: Pixels) -> tuple[AnomalyMap, Pixels, Latent]:
+        """Return map, finest reconstruction and latent scores of one preprocessed image ``(y, x, c)``, on its grid."""
         standardised, reconstruction, latent = _scored(self, pixels[None])
         return (
             np.array(standardised),  # a copy, which may be written to
             np.asarray(reconstruction)[0],
-            None if latent is None else float(np.asarray(latent)[0]),
+            _first(latent),
         )
 
 
 @jax.jit
 def _scored(
     scorer: Scorer, images: Float[Array, "1 y x c"]
-) -> tuple[Float[Array, "y x"], Float[Array, "1 y x c"], Float[Array, " 1"] | None]:
+) -> tuple[Float[Array, "y x"], Float[Array, "1 y x c"], _Latents]:
     residuals, reconstruction, latent = _shown(
-        scorer.fitted, images, *scorer.moments, scorer.residual
+        (scorer.fitted, scorer.space), images, *scorer.moments, scorer.residual
     )
     mean, std = scorer.standards
     return ((residuals[0] - mean) / std).mean(0), reconstruction, latent
 
 
 def _shown(
-    fitted: Any, images: Float[Array, "n y x c"], mean: Array, std: Array, residual: Residual
-) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], Float[Array, " n"] | None]:
+    judges: tuple[Any, Any],
+    images: Float[Array, "n y x c"],
+    mean: Array,
+    std: Array,
+    residual: Residual,
+) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], _Latents]:
     """Residual maps, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
+    fitted, space = judges
     normal = (images - mean) / std
     pairs = fitted.pairs(normal)
     maps = []
-    for image, reconstruction in pairs:
+    for image, reconstruction, weight in pairs:
         one = residual_map(
             image * std + mean,
             reconstruction * std + mean,
             kind=residual.kind,
             colour=residual.colour,
+            weight=None if weight is None else weight / std,
         )
         maps.append(stretch(one, (images.shape[1], images.shape[2]), smooth=residual.smooth))
     finest = pairs[0].reconstruction * std + mean
-    return jnp.stack(maps, axis=1), finest, fitted.latent_score(normal)
+    distance = None if space is None else space(fitted.encode(normal))
+    return jnp.stack(maps, axis=1), finest, (fitted.latent_score(normal), distance)
+
+
+def _first(latents: _Latents) -> Latent:
+    """Take those of the first image, as numbers."""
+    return Latent(*(None if one is None else float(np.asarray(one)[0]) for one in latents))
 
 
 _evidence = jax.jit(_shown, static_argnames="residual")

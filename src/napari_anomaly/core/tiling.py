@@ -31,7 +31,7 @@ from napari_anomaly.core.preprocess import (
     Undo,
 )
 from napari_anomaly.core.progress import watched
-from napari_anomaly.core.scoring import Scorer
+from napari_anomaly.core.scoring import Latent, Scorer
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.tiles import Axis, Overlaps, margin, moves
@@ -102,7 +102,7 @@ class Seen(NamedTuple):
     """Map of a tile, and latent scores of the windows that begin at ``(y, x)``, where the method has such."""
 
     anomaly_map: AnomalyMap
-    latents: Mapping[tuple[int, int], float | None]
+    latents: Mapping[tuple[int, int], Latent]
 
 
 Look = Callable[[Rectangle], Seen]
@@ -136,8 +136,8 @@ def scan_steps(
     only the surroundings of a pixel gives the map that it would give of the whole image at once: tiles are read with
     the margin that it sees. Fit with ``standardise="texture"`` for that: a larger image has no places to compare with
     those of the training images, so their statistics are pooled, which the thresholds do not account for. Methods that
-    see a whole image (a dense latent, whole-image components), and recipes with steps that do (equalisation), look at
-    windows of the training images' size, half overlapping and blended.
+    see a whole image (a dense latent, whole-image components), and recipes with steps or scores that do (equalisation,
+    latent scores), look at windows of the training images' size, half overlapping and blended.
 
     Parameters
     ----------
@@ -184,7 +184,8 @@ def scan_steps(
                 f"{field[1]} of the training images. Inspect it instead."
             )
         tiles = tuple(max(1, tile // side) * side for side in field)
-        reaches = detector.fitted.reach() if _pointwise(preprocess, field) else None
+        local = _pointwise(preprocess, field) and detector.recipe.score == "map"
+        reaches = detector.fitted.reach() if local else None
         look = (
             _by_windows(detector, large, field)
             if reaches is None
@@ -322,11 +323,11 @@ def _by_windows(detector: Detector, large: Large, field: tuple[int, int]) -> Loo
     """Look at windows as large as the training images, and blend them."""
     recipe = detector.recipe
     axes = [Overlaps.of(*sides) for sides in zip(large.shape, field, strict=True)]
-    scorer = Scorer.of(recipe, detector.fitted, detector.standardisation)
+    scorer = Scorer.of(recipe, detector.fitted, detector.standardisation, detector.space)
 
     def look(area: Rectangle) -> Seen:
         anomaly_map = np.zeros([one.stop - one.start for one in area], np.float32)
-        latents: dict[tuple[int, int], float | None] = {}
+        latents: dict[tuple[int, int], Latent] = {}
         across = (axis.touching(one) for axis, one in zip(axes, area, strict=True))
         for (y, rows, in_y, along_y), (x, columns, in_x, along_x) in product(*across):
             window = slice(y, y + field[0]), slice(x, x + field[1])
@@ -371,8 +372,9 @@ def _scores(
         begin = y - rows.start, x - columns.start
         cell = seen.anomaly_map[begin[0] :, begin[1] :][: field[0], : field[1]]
         # the window that shows a smaller field at the border was moved into the image
-        latent = seen.latents.get((min(y, shape[0] - field[0]), min(x, shape[1] - field[1])))
-        score = score_of(detector.recipe, detector.fitted, cell, latent)
+        place = min(y, shape[0] - field[0]), min(x, shape[1] - field[1])
+        latent = seen.latents.get(place, Latent(None, None))
+        score = score_of(detector.recipe, detector.fitted, detector.calibration, cell, latent)
         yield y // field[0], x // field[1], score
 
 

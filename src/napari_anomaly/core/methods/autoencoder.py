@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -46,8 +47,14 @@ class FittedAutoencoder:
         network: Network = nnx.merge(self.graph, self.weights)
         return (Pair(images, network(images)),)
 
+    def encode(self, images: Images) -> Float[Array, "n d"]:
+        """Return the dense latent, or the mean over all places of a convolutional one."""
+        network: Network = nnx.merge(self.graph, self.weights)
+        code = network.encoder(images).astype(jnp.float32)
+        return code.mean((1, 2)) if code.ndim == 4 else code
+
     def latent_score(self, images: Images) -> None:
-        """Return None: the code of a plain autoencoder is not scored."""
+        """Return None: a plain autoencoder has no measure of its own."""
 
     def image_score(self, pooled: float, latent: float | None) -> float:
         """Return the pooled map alone."""

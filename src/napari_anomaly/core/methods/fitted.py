@@ -12,10 +12,18 @@ Images = Float[Array, "n y x c"]
 
 
 class Pair(NamedTuple):
-    """Images and what the method makes of them, on one grid, in the method's normalised intensities."""
+    """Images and what the method makes of them, on one grid, in the method's normalised intensities.
+
+    Attributes
+    ----------
+    image, reconstruction : arrays, ``(n, y, x, c)``
+    weight : array, ``(n, y, x, c)``, optional
+        How much a difference of one unit of normalised intensity counts at each place: see ``residual_map``.
+    """
 
     image: Images
     reconstruction: Images
+    weight: Images | None = None
 
 
 class Reach(NamedTuple):
@@ -44,10 +52,10 @@ class Fitted(Protocol):
         """Reconstruct ``(n, y, x, c)`` images at each of the method's scales, finest first."""
 
     def latent_score(self, images: Images) -> Float[Array, " n"] | None:
-        """Return what the latent alone says of each image, higher is stranger; None if the method does not use it."""
+        """Return the method's own measure of how strange the latents are, higher is stranger; None if it has none."""
 
     def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return an image's score from its pooled map and its latent score."""
+        """Return an image's score from its pooled map and its own latent score, where a recipe's score is ``map``."""
 
     def reach(self) -> tuple[Reach, ...] | None:
         """Say how far around a pixel each of the pairs looks; None if at the whole image."""

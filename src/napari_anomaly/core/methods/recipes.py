@@ -54,8 +54,32 @@ class Recipe:
         default="max",
         description="image score: highest value, mean of the top 0.1 % of pixels, or mean",
     )
+    score: Literal["map", "latent", "both"] = Field(
+        default="map",
+        description="what makes an image strange: its pooled map, its latent score, or both by their p-values",
+    )
+    latent_score: Literal["own", "mahalanobis", "knn"] = Field(
+        default="mahalanobis",
+        description="the method's own (vae: KL term), or the code's distance from those of the training images",
+    )
+    neighbours: int = Field(
+        default=5, ge=1, description="of a code, whose mean distance is the latent score knn"
+    )
     min_area: int = Field(
         default=4,
         ge=1,
         description="connected regions below this many pixels are noise and removed",
     )
+
+    def __post_init__(self) -> None:
+        measures: tuple[str, ...] = getattr(type(self.method), "measures", ())
+        if self.score != "map" and self.latent_score not in measures:
+            known = " or ".join(measures) or "score=map: it has no latent scores"
+            raise ValueError(
+                f"found latent_score={self.latent_score}; expected, for the method {self.method.name}, {known}"
+            )
+
+    @property
+    def measure(self) -> Literal["mahalanobis", "knn"] | None:
+        """Which distance of codes the score needs, if any."""
+        return None if self.score == "map" or self.latent_score == "own" else self.latent_score

@@ -1,10 +1,10 @@
-"""Variational autoencoder: a Gaussian latent, the evidence lower bound as loss and, if wanted, as score."""
+"""Variational autoencoder: a Gaussian latent, the evidence lower bound as loss and, if wanted, as map and score."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,10 @@ from jaxtyping import Array, Float
 
 from napari_anomaly.core.methods.fitted import Images, Pair, expect
 from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.strangeness import restored, smooth_gradient
 from napari_anomaly.core.nn.blocks import Decoder, Encoder, Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
+from napari_anomaly.core.nn.steps import Jointly, over_batch
 from napari_anomaly.core.nn.train import train
 from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
@@ -23,14 +25,19 @@ from napari_anomaly.core.types import Progress
 Latent = Float[Array, "n latent"]
 
 _CHUNK = 32  # images encoded at once
+_LEAST = (
+    -12.0
+)  # log-variance, as Rybkin et al.'s code: an image that is learned by heart must not stop training
 
 
 class Network(nnx.Module):
-    """Encoder to mean and log-variance, decoder from a sample."""
+    """Encoder to mean and log-variance, decoder from a sample; where wanted, to log-variances of pixels too."""
 
     def __init__(self, knobs: VAE, grid: Grid, *, rngs: nnx.Rngs) -> None:
         self.encoder = Encoder(grid, knobs.widths, knobs.down, 2 * knobs.latent, rngs=rngs)
-        self.decoder = Decoder(grid, knobs.widths, knobs.latent, rngs=rngs)
+        self.pixel = knobs.variance == "pixel"
+        made = (*grid[:2], 2 * grid[2]) if self.pixel else grid
+        self.decoder = Decoder(made, knobs.widths, knobs.latent, rngs=rngs)
         self.beta = knobs.beta
 
     def encode(self, images: Images) -> tuple[Latent, Latent]:
@@ -38,10 +45,28 @@ class Network(nnx.Module):
         mean, log_variance = jnp.split(self.encoder(images).astype(jnp.float32), 2, axis=-1)
         return mean, log_variance
 
+    def decode(self, z: Latent) -> tuple[Images, Array]:
+        """Mean ``(n, y, x, c)`` and log-variance of p(x | z), the latter of each pixel, or 0."""
+        made = self.decoder(z)
+        if not self.pixel:
+            return made, jnp.zeros(())
+        mean, raw = jnp.split(made, 2, axis=-1)
+        return mean, bounded(raw)
+
+
+def bounded(log_variance: Array) -> Array:
+    """Keep log-variances above -12, smoothly (Rybkin et al. 2021: ``log sigma > -6``)."""
+    return _LEAST + jax.nn.softplus(log_variance - _LEAST)
+
 
 def divergence(mean: Latent, log_variance: Latent) -> Float[Array, " n"]:
     """``KL(N(mean, exp(log_variance)) || N(0, 1))``, summed over the latent (Kingma and Welling, appendix B)."""
     return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(-1)
+
+
+def surprise(images: Images, mean: Images, log_variance: Array) -> Float[Array, " n"]:
+    """``-log N(x; mean, exp(log_variance))`` summed over pixels and channels, without log 2 pi / 2 for each."""
+    return (0.5 * ((images - mean) ** 2 * jnp.exp(-log_variance) + log_variance)).sum((1, 2, 3))
 
 
 def negative_elbo(network: Network, images: Images, keys: Array) -> Float[Array, " n"]:
@@ -50,11 +75,32 @@ def negative_elbo(network: Network, images: Images, keys: Array) -> Float[Array,
     The division changes no minimum; it keeps the loss comparable between image sizes. A unit-variance Gaussian
     decoder makes the reconstruction term half the summed squared error, up to a constant.
     """
+    (made, log_variance), kl = _sampled(network, images, keys)
+    return (surprise(images, made, log_variance) + network.beta * kl) / np.prod(images.shape[1:])
+
+
+def calibrated_elbo(
+    network: Network, images: Images, keys: Array, share: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """Negative evidence lower bound for the variance that suits the whole batch best: its mean squared error.
+
+    References
+    ----------
+    Rybkin et al. 2021, arXiv:2006.13202, section 4.2 (optimal sigma-VAE).
+    """
+    (made, _), kl = _sampled(network, images, keys)
+    error = over_batch(((images - made) ** 2).mean((1, 2, 3)), share)
+    log_variance = bounded(jnp.log(error))
+    return (surprise(images, made, log_variance) + network.beta * kl) / np.prod(images.shape[1:])
+
+
+def _sampled(
+    network: Network, images: Images, keys: Array
+) -> tuple[tuple[Images, Array], Float[Array, " n"]]:
+    """What is decoded from a sample of q(z | x), and the KL term."""
     mean, log_variance = network.encode(images)
     z = mean + jnp.exp(0.5 * log_variance) * _noise(keys, mean.shape[1])
-    reconstruction = 0.5 * ((network.decoder(z) - images) ** 2).sum((1, 2, 3))
-    total = reconstruction + network.beta * divergence(mean, log_variance)
-    return total / np.prod(images.shape[1:])
+    return network.decode(z), divergence(mean, log_variance)
 
 
 def _noise(keys: Array, size: int) -> Latent:
@@ -62,45 +108,93 @@ def _noise(keys: Array, size: int) -> Latent:
     return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
+class Seen(NamedTuple):
+    """What the training images showed.
+
+    Attributes
+    ----------
+    span : scalar
+        Highest less lowest normalised intensity.
+    variance : scalar
+        Of the decoder: 1, or the mean squared error where it is learned.
+    """
+
+    span: Float[Array, ""]
+    variance: Float[Array, ""]
+
+
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["weights", "kl"],
-    meta_fields=["graph", "grid", "score"],
+    data_fields=["weights", "seen"],
+    meta_fields=["graph", "grid", "knobs"],
 )
 @dataclass(frozen=True)
 class FittedVAE:
-    """A trained network; ``kl`` holds mean and deviation of the KL term over the training images."""
+    """A trained network, what it made of the training images, and how it is asked."""
 
     weights: nnx.State[Any, Any]
-    kl: Float[Array, "2"]
+    seen: Seen
     graph: Any
     grid: Grid
-    score: str
+    knobs: VAE
+
+    @property
+    def network(self) -> Network:
+        """Graph and weights together."""
+        network: Network = nnx.merge(self.graph, self.weights)
+        return network
 
     def pairs(self, images: Images) -> tuple[Pair, ...]:
-        """Decode the mean of q(z | x): no randomness when inspecting."""
-        network: Network = nnx.merge(self.graph, self.weights)
-        return (Pair(images, network.decoder(network.encode(images)[0])),)
+        """Decode the mean of q(z | x), or restore: no randomness when inspecting."""
+        if self.knobs.map == "restoration":
+            return (Pair(images, self._restored(images)),)
+        network = self.network
+        made, log_variance = network.decode(network.encode(images)[0])
+        weight = jnp.exp(-0.5 * log_variance) if network.pixel else None
+        if self.knobs.map == "kl-gradient":
+            weight = smooth_gradient(
+                lambda some: divergence(*network.encode(some)), images, self.seen.span
+            )
+        return (Pair(images, made, weight),)
 
-    def latent_score(self, images: Images) -> Float[Array, " n"] | None:
-        """KL term in deviations from the training images' mean."""
-        if self.score == "reconstruction":
-            return None
-        network: Network = nnx.merge(self.graph, self.weights)
-        return (divergence(*network.encode(images)) - self.kl[0]) / self.kl[1]
+    def _restored(self, images: Images) -> Images:
+        """Restore with intensities that span 1.
+
+        There, the training's loss is ``|x - r(x)|^2 / 2 + beta v / span^2 KL`` but for a factor and a constant, with
+        v the decoder's variance.
+        """
+        network, span = self.network, self.seen.span
+
+        def reconstruct(some: Images) -> Images:
+            return network.decode(network.encode(some * span)[0])[0] / span
+
+        def energy(some: Images) -> Float[Array, " n"]:
+            error = 0.5 * ((some - reconstruct(some)) ** 2).sum((1, 2, 3))
+            kl = divergence(*network.encode(some * span))
+            return error + network.beta * self.seen.variance / span**2 * kl
+
+        result: Images = restored(energy, reconstruct, images / span, self.knobs.rounds) * span
+        return result
+
+    def encode(self, images: Images) -> Latent:
+        """Return the mean of q(z | x)."""
+        return self.network.encode(images)[0]
+
+    def latent_score(self, images: Images) -> Float[Array, " n"]:
+        """Return the KL term."""
+        return divergence(*self.network.encode(images))
 
     def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map, the latent score, or their sum: both are in deviations of normal images."""
-        if latent is None:
-            return pooled
-        return latent if self.score == "kl" else pooled + latent
+        """Return the pooled map alone."""
+        return pooled
 
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """Return the weights by name, the grid, and the KL term's moments."""
-        return to_arrays(self.weights, self.grid) | {"kl": np.asarray(self.kl)}
+        """Return the weights by name, the grid, and what the training images showed."""
+        seen = {name: np.asarray(one) for name, one in self.seen._asdict().items()}
+        return to_arrays(self.weights, self.grid) | seen
 
 
 def fit_steps(
@@ -109,26 +203,40 @@ def fit_steps(
     """Train on ``(n, y, x, c)`` normalised images."""
     grid: Grid = images.shape[1:]
     network = fresh(Network, knobs, grid, seed)
+    loss = Jointly(calibrated_elbo) if knobs.variance == "shared" else negative_elbo
     weights = yield from train(
-        network, negative_elbo, images, knobs.training, seed=seed, budget=budget, keeper=keeper
+        network, loss, images, knobs.training, seed=seed, budget=budget, keeper=keeper
     )
     graph = nnx.graphdef(network)
-    chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
-    with closing(images.batches(chunks)) as batches:
-        kl = np.concatenate([np.asarray(_divergences(graph, weights, one)) for one in batches])
-    moments = jnp.asarray([kl.mean(), max(kl.std(), 1e-6)], jnp.float32)
-    return FittedVAE(weights, moments, graph, grid, knobs.score)
+    return FittedVAE(weights, _seen(graph, weights, images, knobs), graph, grid, knobs)
 
 
 def restore(knobs: VAE, arrays: Mapping[str, np.ndarray]) -> FittedVAE:
     """Rebuild from :meth:`FittedVAE.arrays`."""
-    others = {name: one for name, one in arrays.items() if name != "kl"}
-    expect({name: one for name, one in arrays.items() if name == "kl"}, {"kl": (2,)})
+    shapes: dict[str, tuple[int | None, ...]] = {"span": (), "variance": ()}
+    others = {name: one for name, one in arrays.items() if name not in shapes}
+    own = expect({name: one for name, one in arrays.items() if name in shapes}, shapes)
     graph, weights, grid = from_arrays(Network, knobs, others)
-    return FittedVAE(weights, jax.device_put(arrays["kl"]), graph, grid, knobs.score)
+    seen = Seen(**jax.device_put(dict(own)))
+    return FittedVAE(weights, seen, graph, grid, knobs)
+
+
+def _seen(graph: Any, weights: nnx.State[Any, Any], images: Stack, knobs: VAE) -> Seen:
+    """Look at the training images again, chunk by chunk."""
+    chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
+    low, high, each = np.inf, -np.inf, []
+    with closing(images.batches(chunks)) as batches:
+        for one in batches:
+            low, high = min(low, one.min()), max(high, one.max())
+            each.append(np.asarray(_errors(graph, weights, one)))
+    variance = 1.0 if knobs.variance == "unit" else max(np.concatenate(each).mean(), 1e-12)
+    learned = [np.array(one, np.float32) for one in (max(high - low, 1e-6), variance)]
+    return Seen(*jax.device_put(learned))
 
 
 @partial(jax.jit, static_argnames="graph")
-def _divergences(graph: Any, weights: nnx.State[Any, Any], images: Images) -> Float[Array, " n"]:
+def _errors(graph: Any, weights: nnx.State[Any, Any], images: Images) -> Float[Array, " n"]:
+    """Mean squared error of each image."""
     network: Network = nnx.merge(graph, weights)
-    return divergence(*network.encode(images))
+    made = network.decode(network.encode(images)[0])[0]
+    return ((made - images) ** 2).mean((1, 2, 3))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,24 @@ from napari_anomaly.core.nn.shares import (
 Images = Float[Array, "m y x c"]
 Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, " n"]]
 """Model, images and a key for each image to one loss per image."""
+
+JointLoss = Callable[
+    [Any, Float[Array, "n y x c"], Key[Array, " n"], Float[Array, " n"]], Float[Array, " n"]
+]
+"""The same, given also the share of each image in the step's mean: it may look at all images by :func:`over_batch`."""
+
+
+class Jointly(NamedTuple):
+    """Marks a loss that looks at all images of a step together, so that they cannot go through in parts."""
+
+    loss: JointLoss
+
+
+def over_batch(values: Float[Array, "n ..."], share: Float[Array, " n"]) -> Float[Array, "..."]:
+    """Mean of what belongs to each image over all images of the step, on all devices; inside a :class:`Jointly`."""
+    mean: Array = jax.lax.psum(jnp.tensordot(share, values, 1, precision="highest"), "images")
+    return mean
+
 
 _AT_ONCE = 2**17
 """Pixels of a CPU's part of a batch that go through the network together: what they become fits its cache."""
@@ -112,15 +130,21 @@ class Plan:
 
 
 def plan_of(
-    shape: tuple[int, ...], knobs: Any, mesh: Mesh, *, resident: bool, compute: str = "float32"
+    shape: tuple[int, ...],
+    knobs: Any,
+    mesh: Mesh,
+    *,
+    resident: bool,
+    compute: str = "float32",
+    whole: bool = False,
 ) -> Plan:
-    """Plan the training on images of a shape ``(n, y, x, c)``."""
+    """Plan the training on images of a shape ``(n, y, x, c)``; ``whole`` batches do not fall into parts."""
     platform = mesh.devices.flat[0].platform
     batch = min(knobs.batch, shape[0])
     pixels = shape[1] * shape[2]
     local = -(-batch // mesh.size)
     parts = 1
-    if platform == "cpu":
+    if platform == "cpu" and not whole:
         parts = -(-local // max(1, _AT_ONCE // pixels))
         local = -(-local // parts) * parts
     total = steps_of(knobs, shape[0])
@@ -180,7 +204,7 @@ def take_steps(
     key: Array,
     *,
     graph: Any,
-    loss: Loss,
+    loss: Loss | Jointly,
     knobs: Any,
     plan: Plan,
     mesh: Mesh,
@@ -219,7 +243,14 @@ def take_steps(
 
 
 def _one_step(
-    state: State, batch: Images, key: Array, *, graph: Any, loss: Loss, knobs: Any, plan: Plan
+    state: State,
+    batch: Images,
+    key: Array,
+    *,
+    graph: Any,
+    loss: Loss | Jointly,
+    knobs: Any,
+    plan: Plan,
 ) -> tuple[State, Float[Array, " m"]]:
     """One step on this device's share of the images: the new state, the same on all, and its losses."""
     place = jax.lax.axis_index(AXIS) * plan.local + jnp.arange(plan.local)
@@ -230,7 +261,8 @@ def _one_step(
     def weighted(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
         cast = jax.tree.map(lambda one: one.astype(plan.compute), weights)
         changing, drawn = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        losses = loss(nnx.merge(graph, cast), augmented(images, changing, knobs), drawn)
+        data = nnx.merge(graph, cast), augmented(images, changing, knobs), drawn
+        losses = loss.loss(*data, share) if isinstance(loss, Jointly) else loss(*data)
         return (losses * share).sum(), losses
 
     gradient, losses = _by_parts(

@@ -18,6 +18,7 @@ from napari_anomaly.core.errors import CheckpointError, TrainingError
 from napari_anomaly.core.nn.devices import mesh_of_all, room_for
 from napari_anomaly.core.nn.shares import unbundled
 from napari_anomaly.core.nn.steps import (
+    Jointly,
     Loss,
     Plan,
     State,
@@ -46,7 +47,7 @@ class StateKeeper(Protocol):
 
 def train(
     model: nnx.Module,
-    loss: Loss,
+    loss: Loss | Jointly,
     images: Stack,
     knobs: Any,
     *,
@@ -63,7 +64,7 @@ def train(
         With freshly initialised ``nnx.Param`` weights and no other state; they may be used up.
     loss : callable
         Model, images ``(b, y, x, c)`` and keys ``(b,)`` to ``(b,)`` losses; a module-level function, so that it
-        compiles once.
+        compiles once. Or one of all images of a step together, as a :class:`Jointly`.
     images : Stack
         ``(n, y, x, c)``; on a GPU with room for them they are sent there once, otherwise batch by batch.
     knobs : Training
@@ -83,7 +84,7 @@ def train(
         If a loss is not finite; names step, learning rate and image.
     """
     mesh = mesh_of_all() if mesh is None else mesh
-    plan = _plan(images, knobs, mesh)
+    plan = _plan(images, knobs, mesh, whole=isinstance(loss, Jointly))
     graph, weights = nnx.split(model, nnx.Param)
     state = _kept(begun(weights, knobs, plan.total, mesh.size), keeper)
     lying = jax.tree.map(lambda spec: NamedSharding(mesh, spec), state.specs(mesh.size))
@@ -118,7 +119,7 @@ def train(
     return result
 
 
-def _plan(images: Stack, knobs: Any, mesh: Mesh) -> Plan:
+def _plan(images: Stack, knobs: Any, mesh: Mesh, *, whole: bool) -> Plan:
     on_gpu = mesh.devices.flat[0].platform != "cpu"
     return plan_of(
         images.shape,
@@ -126,6 +127,7 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh) -> Plan:
         mesh,
         resident=on_gpu and room_for(images.nbytes) and images.nbytes <= cache_bound(),
         compute="bfloat16" if on_gpu else "float32",
+        whole=whole,
     )
 
 

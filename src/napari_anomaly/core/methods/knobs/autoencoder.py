@@ -1,6 +1,6 @@
 """Knobs of the plain autoencoder."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -30,6 +30,9 @@ class Autoencoder:
         default=None, ge=1, description="size of a dense bottleneck; none: stay convolutional"
     )
     training: Training = Training()
+
+    measures: ClassVar[tuple[str, ...]] = ("mahalanobis", "knn")
+    """Latent scores."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""

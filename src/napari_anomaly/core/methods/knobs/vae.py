@@ -1,6 +1,6 @@
 """Knobs of the variational autoencoder."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,13 +12,15 @@ from napari_anomaly.core.methods.knobs.shared import STRICT, Implementation, Tra
 class VAE:
     """Variational autoencoder: the same encoder and decoder with a Gaussian latent.
 
-    The loss is the negative evidence lower bound for a unit-variance Gaussian decoder: squared error summed over
-    pixels and channels / 2, plus ``beta`` times the KL divergence **summed over the latent**; both averaged over the
-    batch.
+    The loss is the negative evidence lower bound: the negative log-likelihood of the Gaussian decoder summed over
+    pixels and channels (for unit variance the squared error / 2), plus ``beta`` times the KL divergence **summed over
+    the latent**; both averaged over the batch.
 
     References
     ----------
-    Kingma and Welling 2014, arXiv:1312.6114, eq. 10 and appendix B; Higgins et al. 2017 (beta-VAE).
+    Kingma and Welling 2014, arXiv:1312.6114, eq. 10 and appendix B; Higgins et al. 2017 (beta-VAE); Rybkin et al.
+    2021, arXiv:2006.13202 (shared variance); Mao et al. 2020, AE-U (a variance for each pixel); Zimmerer et al. 2019,
+    arXiv:1907.02796 (KL gradient); Dehaene et al. 2020, arXiv:2002.03734 (restoration).
     """
 
     name: Literal["vae"] = "vae"
@@ -29,11 +31,24 @@ class VAE:
     )
     latent: int = Field(default=128, ge=1, description="size of the latent")
     beta: float = Field(default=1.0, ge=0, description="weight of the KL term")
-    score: Literal["reconstruction", "kl", "both"] = Field(
-        default="reconstruction",
-        description="what makes an image strange: its residual, its KL term, or both",
+    variance: Literal["unit", "shared", "pixel"] = Field(
+        default="unit",
+        description="of the decoder: 1, one for all pixels (the batch's mean squared error), or decoded for each pixel",
+    )
+    map: Literal["residual", "kl-gradient", "restoration"] = Field(
+        default="residual",
+        description="strange is: the residual, residual times gradient of the KL term, or what a restoration changes",
+    )
+    rounds: int = Field(
+        default=100, ge=1, le=10_000, description="gradient steps of a restoration of each image"
     )
     training: Training = Training()
+
+    later: ClassVar[tuple[str, ...]] = ("map", "rounds")
+    """What may still be changed when it is trained."""
+
+    measures: ClassVar[tuple[str, ...]] = ("own", "mahalanobis", "knn")
+    """Latent scores: its own is the KL term."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
