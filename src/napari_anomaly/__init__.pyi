@@ -2,6 +2,7 @@ from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
@@ -15,6 +16,7 @@ __all__ = [
     "Autoencoder",
     "Dataset",
     "Detector",
+    "FAnoGAN",
     "Inspection",
     "Linear",
     "Progress",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,30 @@ from napari_anomaly.core.nn.augment import augmented
 Images = Float[Array, "m y x c"]
 Loss = Callable[[Any, Float[Array, "n y x c"], Key[Array, " n"]], Float[Array, " n"]]
 """Model, images and a key for each image to one loss per image."""
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What one step of training does; a hashable value, for it is compiled for."""
+
+    def __call__(
+        self, state: Any, batch: Images, key: Array, *, knobs: Any, plan: "Plan"
+    ) -> tuple[Any, Float[Array, " m"]]:
+        """Take a step on this device's share of a batch.
+
+        Parameters
+        ----------
+        state : pytree
+            The same on all devices; has ``step``, the number of steps done, which grows by one.
+        batch : array, ``(plan.local, y, x, c)``
+        key : key
+            Of the training; :func:`places` gives those of the step's images.
+
+        Returns
+        -------
+        The new state, the same on all devices, and a loss of each image ``(plan.local,)``
+        """
+
 
 _AT_ONCE = 2**17
 """Pixels of a CPU's part of a batch that go through the network together: what they become fits its cache."""
@@ -112,9 +136,20 @@ def rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
-    """Adam, after clipping where wanted."""
-    adam = optax.adam(rate(knobs, total))
-    return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
+    """Adam or RMSProp, after clipping where wanted."""
+    if knobs.optimiser == "adam":
+        moves = optax.adam(rate(knobs, total), knobs.beta1, knobs.beta2)
+    else:
+        moves = optax.rmsprop(rate(knobs, total), knobs.beta2)
+    return (
+        moves if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), moves)
+    )
+
+
+def begun(weights: nnx.State[Any, Any], knobs: Any) -> State:
+    """State of a network before the first step."""
+    flat, _ = ravel_pytree(weights)
+    return State(jnp.zeros((), jnp.int32), weights, flat, optimiser_of(knobs, 1).init(flat))
 
 
 def chosen(
@@ -138,22 +173,19 @@ def _order(seed: int, epoch: int, images: int) -> Int[np.ndarray, " n"]:
     return np.random.default_rng((seed, epoch)).permutation(images).astype(np.int32)
 
 
-@partial(
-    jax.jit, static_argnames=("graph", "loss", "knobs", "plan", "mesh"), donate_argnames="state"
-)
+@partial(jax.jit, static_argnames=("step", "knobs", "plan", "mesh"), donate_argnames="state")
 def take_steps(
-    state: State,
+    state: Any,
     images: Images,
     rows: Int[Array, "steps place"],
     count: Array,
     key: Array,
     *,
-    graph: Any,
-    loss: Loss,
+    step: Step,
     knobs: Any,
     plan: Plan,
     mesh: Mesh,
-) -> tuple[State, Float[Array, "steps place"]]:
+) -> tuple[Any, Float[Array, "steps place"]]:
     """Take ``count`` steps, no more than there are rows; ``state`` is used up.
 
     Parameters
@@ -165,19 +197,19 @@ def take_steps(
 
     Returns
     -------
-    State, and the losses ``(steps, devices * local)``
+    The new state, and the losses ``(steps, devices * local)``
     """
-    one = partial(_one_step, graph=graph, loss=loss, knobs=knobs, plan=plan)
+    one = partial(step, knobs=knobs, plan=plan)
 
-    def on_each(state: State, images: Images, rows: Array, count: Array, key: Array) -> Any:
-        def body(k: Array, before: tuple[State, Array]) -> tuple[State, Array]:
+    def on_each(state: Any, images: Images, rows: Array, count: Array, key: Array) -> Any:
+        def body(k: Array, before: tuple[Any, Array]) -> tuple[Any, Array]:
             state, losses = one(before[0], images[rows[k]], key)
             return state, before[1].at[k].set(losses)
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(rows.shape)))
 
     split = Spec(None, "images")
-    result: tuple[State, Array] = jax.shard_map(
+    result: tuple[Any, Array] = jax.shard_map(
         on_each,
         mesh=mesh,
         in_specs=(Spec(), Spec() if plan.resident else Spec("images"), split, Spec(), Spec()),
@@ -187,14 +219,34 @@ def take_steps(
     return result
 
 
+@dataclass(frozen=True)
+class Descent:
+    """The step that takes one network down one loss.
+
+    Attributes
+    ----------
+    graph : nnx.GraphDef
+    loss : Loss
+        A module-level function, so that it compiles once.
+    """
+
+    graph: Any
+    loss: Loss
+
+    def __call__(
+        self, state: State, batch: Images, key: Array, *, knobs: Any, plan: Plan
+    ) -> tuple[State, Float[Array, " m"]]:
+        """Take a step of Adam."""
+        return _one_step(
+            state, batch, key, graph=self.graph, loss=self.loss, knobs=knobs, plan=plan
+        )
+
+
 def _one_step(
     state: State, batch: Images, key: Array, *, graph: Any, loss: Loss, knobs: Any, plan: Plan
 ) -> tuple[State, Float[Array, " m"]]:
     """One step on this device's share of the images: the new state, the same on all, and its losses."""
-    place = jax.lax.axis_index("images") * plan.local + jnp.arange(plan.local)
-    step_key = jax.random.fold_in(key, state.step)
-    keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
-    share = (place < plan.batch) / plan.batch
+    keys, share = places(key, state.step, plan)
 
     def summed(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
         cast = jax.tree.map(lambda one: one.astype(plan.compute), weights)
@@ -202,12 +254,25 @@ def _one_step(
         losses = loss(nnx.merge(graph, cast), augmented(images, changing, knobs), own)
         return (losses * share).sum(), losses
 
-    gradient, losses = _by_parts(
+    gradient, losses = by_parts(
         jax.grad(summed, has_aux=True), state.weights, (batch, keys, share), plan.parts
     )
+    return moved(state, gradient, knobs, plan.total), losses
+
+
+def places(key: Array, step: Array, plan: Plan) -> tuple[Key[Array, " m"], Float[Array, " m"]]:
+    """Key of each of this device's images in a step, and what its loss counts in the batch's mean."""
+    place = jax.lax.axis_index("images") * plan.local + jnp.arange(plan.local)
+    step_key = jax.random.fold_in(key, step)
+    keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
+    return keys, (place < plan.batch) / plan.batch
+
+
+def moved(state: State, gradient: Any, knobs: Any, total: int) -> State:
+    """Move a network against its gradient, of which every device has a share to add."""
     # as one vector: one sum over the devices, and one loop to compile instead of one for each layer
     (gradient, _), (weights, unravel) = ravel_pytree(gradient), ravel_pytree(state.weights)
-    updates, optimiser = optimiser_of(knobs, plan.total).update(
+    updates, optimiser = optimiser_of(knobs, total).update(
         jax.lax.psum(gradient, "images"), state.optimiser, weights
     )
     weights = optax.apply_updates(weights, updates)
@@ -215,10 +280,10 @@ def _one_step(
         knobs.average, (1 + state.step) / (10 + state.step)
     )  # short memory at first
     mean = optax.incremental_update(weights, state.mean, 1 - decay)
-    return State(state.step + 1, unravel(weights), mean, optimiser), losses
+    return State(state.step + 1, unravel(weights), mean, optimiser)
 
 
-def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
+def by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
     """Gradient and losses of images that go through the network in parts."""
     if parts == 1:
         result: tuple[Any, Array] = gradient(weights, *data)
