@@ -1,5 +1,6 @@
 """Networks against each other: the penalty by hand, who moves when, and that nothing but the seed decides."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -14,6 +15,7 @@ from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.nn import conv
 from napari_anomaly.core.nn import steps as room
 from napari_anomaly.core.nn.adversarial import Adversaries, Player
+from napari_anomaly.core.nn.compiling import QUICKLY
 from napari_anomaly.core.nn.critics import Critic, Generator
 from napari_anomaly.core.nn.devices import mesh_of_all
 from napari_anomaly.core.nn.train import repeat
@@ -27,6 +29,11 @@ ON_DEVICE = jnp.asarray(IMAGES)
 KNOBS = Training(
     duration=12, batch=5, learning_rate=1e-3, schedule="constant", clip=None, beta1=0.0, beta2=0.9
 )
+
+
+@pytest.fixture(autouse=True)
+def _one_step_a_call(monkeypatch):
+    monkeypatch.setattr(room, "_MOST_STEPS", 1)
 
 
 # -- the penalty ----------------------------------------------------------------------------------
@@ -99,8 +106,9 @@ def test_second_derivatives_through_our_convolutions_are_laxs(name, channels):
         own = jax.grad(lambda one: jnp.tanh(convolution(x, one)).sum())(weights)
         return (slopes**2).sum() + (own**2).sum()
 
-    ours = jax.grad(slopes_norm, (0, 1))(kernel, images, getattr(conv, name))
-    theirs = jax.grad(slopes_norm, (0, 1))(kernel, images, ORDINARY[name])
+    second = jax.jit(jax.grad(slopes_norm, (0, 1)), static_argnums=2, compiler_options=QUICKLY)
+    ours = second(kernel, images, getattr(conv, name))
+    theirs = second(kernel, images, ORDINARY[name])
 
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
@@ -112,9 +120,15 @@ def test_an_image_is_judged_alone(blocks):
     critic = Critic((16, 16, 1), (4, 8), blocks, 1, rngs=nnx.Rngs(0))
     images = jnp.asarray(RNG.normal(size=(4, 16, 16, 1)), jnp.float32)
 
-    together = critic(images)
+    graph, weights = nnx.split(critic)
 
-    np.testing.assert_allclose([critic(one[None])[0] for one in images], together, rtol=1e-4)
+    @partial(jax.jit, compiler_options=QUICKLY)
+    def judge(some):
+        return nnx.merge(graph, weights)(some)
+
+    together = judge(images)
+
+    np.testing.assert_allclose([judge(one[None])[0] for one in images], together, rtol=1e-4)
 
 
 # -- who moves when -------------------------------------------------------------------------------
@@ -155,34 +169,33 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(leaves(one), leaves(other), strict=True))
 
 
-@pytest.mark.parametrize(("steps", "moves"), [(4, 0), (5, 1), (12, 2)])
-def test_the_generator_moves_with_every_fifth_critic(steps, moves):
-    _, weights = players()
-    _, state = run(Training(**{**vars(KNOBS), "duration": steps}))
+def test_the_generator_moves_with_every_fifth_critic():
+    critic, generator = run()[1].sides
 
-    critic, generator = state.sides
-    assert (int(state.step), int(critic.step), int(generator.step)) == (steps, steps, moves)
-    assert not same(critic.weights, weights[0])
-    assert same(generator.weights, weights[1]) == (moves == 0)
+    assert (int(critic.step), int(generator.step)) == (12, 2)
 
 
 def test_a_move_lowers_the_movers_own_loss():
     """One critic step, one generator step: each against the other's weights at that moment."""
     step, weights = players(1)
-    knobs = Training(**{**vars(KNOBS), "duration": 1, "batch": 7})
+    knobs = replace(KNOBS, duration=1, batch=7)
     _, state = run(knobs, 1)
     keys = jax.random.split(jax.random.key(9), 7)
 
-    def losses(critic, generator):
+    @partial(jax.jit, compiler_options=QUICKLY)
+    def means(critic, generator):
         graphs = {one.name: one.graph for one in step.players}
         networks = {
             "critic": nnx.merge(graphs["critic"], critic),
             "generator": nnx.merge(graphs["generator"], generator),
         }
         return [
-            float(loss(networks, ON_DEVICE, keys).mean())
-            for loss in (CriticLoss(10.0), generator_loss)
+            loss(networks, ON_DEVICE, keys).mean() for loss in (CriticLoss(10.0), generator_loss)
         ]
+
+    def losses(critic, generator):
+        weights = jax.device_get((critic, generator))  # off the mesh
+        return [float(one) for one in means(*weights)]
 
     critic, generator = (side.weights for side in state.sides)
     assert losses(critic, weights[1])[0] < losses(*weights)[0]
@@ -198,9 +211,8 @@ def test_the_seed_decides_every_bit():
     assert not same(run(seed=1)[1], state)
 
 
-@pytest.mark.parametrize("at", [1, 5, 8])
-def test_an_interrupted_training_ends_as_if_nothing_had_happened(at, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "_MOST_STEPS", 1)
+@pytest.mark.parametrize("at", [1, 8])
+def test_an_interrupted_training_ends_as_if_nothing_had_happened(at, tmp_path):
     _, state = run()
     keeper = StateFile(tmp_path / "state", "mine")
     step, weights = players()
@@ -209,6 +221,9 @@ def test_an_interrupted_training_ends_as_if_nothing_had_happened(at, tmp_path, m
     for _ in range(at):
         next(steps)
     steps.close()
+    kept = keeper.load()
+    assert kept[".step"] - 1 <= at + 1  # the devices are one call ahead of what was said
+    assert kept[".sides[1].step"] == kept[".step"] // 5
 
     losses, resumed = run(keeper=keeper)
 
