@@ -3,6 +3,7 @@ from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "Dataset",
     "Detector",
+    "FAnoGAN",
     "Inspection",
     "Linear",
     "Presence",

@@ -157,6 +157,43 @@ def test_train_cancel_and_train_again(train, viewer, normals, detector, qtbot, m
     assert train.session.detector is detector
 
 
+def test_what_a_generator_draws_is_a_layer_that_changes(
+    train, viewer, normals, detector, qtbot, monkeypatch
+):
+    pictures = [np.full((8, 8, 3), shade, np.float32) for shade in (0.2, 0.7)]
+    grey = np.full((8, 8, 1), 0.4, np.float32)
+
+    def drawing(*arguments, **choices):
+        yield Progress("training the generator", 1, 3, picture=pictures[0])
+        yield Progress("training the generator", 2, 3)
+        yield Progress("training the generator", 3, 3, picture=pictures[1])
+        return detector
+
+    def train_now():
+        train.panel.press()
+        finish(qtbot, train)
+
+    fake_steps(monkeypatch, drawing)
+    theirs = viewer.add_image(np.ones((8, 8, 3)), rgb=True, name="samples")
+    images = viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(images)
+    train_now()
+
+    own = viewer.layers["samples [1]"]  # napari's name for one beside the user's
+    assert (theirs.data == 1).all()
+    assert np.array_equal(own.data, pictures[1])
+    assert tuple(own.contrast_limits) == (0, 1)
+    count = len(viewer.layers)
+    train_now()
+    assert len(viewer.layers) == count  # painted anew
+    viewer.layers.remove(own)
+    pictures[:] = grey, grey
+    train_now()
+    assert viewer.layers["samples [1]"].data.shape == (8, 8)
+    assert (theirs.data == 1).all()
+
+
 def test_what_is_chosen_reaches_fit(train, viewer, normals, detector, qtbot, monkeypatch):
     given = {}
 

@@ -1,6 +1,6 @@
 """The nouns that travel between the rooms. Axis order is ``(n, y, x, c)`` everywhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -56,12 +56,15 @@ class Progress:
         Steps done and steps in this stage.
     loss : float or None
         The training loss of the step, where there is one.
+    picture : float array, ``(y, x, c)`` in [0, 1], or None
+        What a generator draws by now, shown every so often.
     """
 
     stage: str
     step: int
     total: int
     loss: float | None = None
+    picture: Float[np.ndarray, "y x c"] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ def _rarely(
             except StopIteration as end:
                 value: T = end.value
                 return value
-            if now.stage != stage or now.step == now.total or time.monotonic() - last > _PAUSE:
+            told = now.stage != stage or now.step == now.total or now.picture is not None
+            if told or time.monotonic() - last > _PAUSE:
                 stage, last = now.stage, time.monotonic()
                 yield now
     finally:

@@ -1,9 +1,11 @@
 """The recipes that have a name. No JAX here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.knobs.vae import VAE
@@ -15,6 +17,25 @@ from napari_anomaly.core.preprocess import Colour, Equalise, Preprocessing, Resi
 
 def _grid(size: int) -> Preprocessing:
     return Preprocessing((Colour(), Resize(size=(size, size))))
+
+
+def _centred(colour: Colour) -> Preprocessing:
+    """64 x 64 pixels in [-1, 1], as a generator draws them."""
+    return Preprocessing((colour, Resize(size=(64, 64), enlarge=True)), Normalise(kind="fixed"))
+
+
+_SLIDES = Training(
+    unit="epochs",
+    batch=32,
+    learning_rate=2e-4,
+    schedule="constant",
+    clip=None,
+    beta1=0.5,
+    average=0.999,
+    flip=True,
+)
+
+_PAPER = Training(batch=64, schedule="constant", clip=None, beta1=0.0, beta2=0.9)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -58,6 +79,33 @@ RECIPES: Mapping[str, Recipe] = {
         ),
     ),
     "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
+    "f-anogan": Recipe(FAnoGAN(), _centred(Colour()), Residual(smooth=1.0)),
+    "f-anogan-slides": Recipe(
+        FAnoGAN(
+            latent=100,
+            image="anomaly",
+            training=replace(_SLIDES, duration=1500),
+            encoding=replace(_SLIDES, duration=200),
+        ),
+        _centred(Colour(to="rgb")),
+        Residual(smooth=0.0),
+        standardise="none",
+    ),
+    "f-anogan-paper": Recipe(
+        FAnoGAN(
+            widths=(64, 128, 256, 512, 512),
+            blocks="residual",
+            latent=128,
+            image="anomaly",
+            training=replace(_PAPER, duration=29_500, learning_rate=1e-4, average=0.999),
+            encoding=replace(
+                _PAPER, duration=50_000, learning_rate=5e-5, optimiser="rmsprop", average=0.0
+            ),
+        ),
+        _centred(Colour(to="grey")),
+        Residual(smooth=0.0),
+        standardise="none",
+    ),
 }
 """Named recipes, cheapest first; the names that ``fit`` and the command line take."""
 

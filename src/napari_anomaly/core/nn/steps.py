@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,31 @@ class Jointly(NamedTuple):
 
 def over_batch(values: Float[Array, "n ..."], share: Float[Array, " n"]) -> Float[Array, "..."]:
     """Mean of what belongs to each image over all images of the step, on all devices; inside a :class:`Jointly`."""
-    mean: Array = jax.lax.psum(jnp.tensordot(share, values, 1, precision="highest"), "images")
+    mean: Array = jax.lax.psum(jnp.tensordot(share, values, 1, precision="highest"), AXIS)
     return mean
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What one step of training does; a hashable value, for it is compiled for."""
+
+    def __call__(
+        self, state: Any, batch: Images, key: Array, *, knobs: Any, plan: "Plan"
+    ) -> tuple[Any, Float[Array, " m"]]:
+        """Take a step on this device's share of a batch.
+
+        Parameters
+        ----------
+        state : pytree
+            The same on all devices; has ``step``, the number of steps done, which grows by one.
+        batch : array, ``(plan.local, y, x, c)``
+        key : key
+            Of the training; :func:`places` gives those of the step's images.
+
+        Returns
+        -------
+        The new state, the same on all devices, and a loss of each image ``(plan.local,)``
+        """
 
 
 _AT_ONCE = 2**17
@@ -85,6 +108,10 @@ class State:
     mean: Any
     optimiser: Any
 
+    def averaged(self) -> Any:
+        """Return the running mean as weights."""
+        return unbundled(self.mean, self.weights)
+
     def specs(self, devices: int) -> "State":
         """How each array lies on the devices; for one alone as JAX says it, so that nothing compiles twice."""
         share = Spec(AXIS) if devices > 1 else Spec()
@@ -92,10 +119,19 @@ class State:
         return replace(lying, weights=jax.tree.map(lambda _: Spec(), self.weights))
 
 
-def begun(weights: nnx.State[Any, Any], knobs: Any, total: int, devices: int) -> State:
-    """The state before the first step."""
+def lying(state: Any, devices: int) -> Any:
+    """How each array of a state lies on the devices: of what is no network's state, all on each."""
+    return jax.tree.map(
+        lambda one: one.specs(devices) if isinstance(one, State) else Spec(),
+        state,
+        is_leaf=lambda one: isinstance(one, State),
+    )
+
+
+def begun(weights: nnx.State[Any, Any], knobs: Any, devices: int) -> State:
+    """State of a network before the first step."""
     mean = bundled(weights, devices)
-    return State(jnp.zeros((), jnp.int32), weights, mean, optimiser_of(knobs, total).init(mean))
+    return State(jnp.zeros((), jnp.int32), weights, mean, optimiser_of(knobs, 1).init(mean))
 
 
 @dataclass(frozen=True)
@@ -168,8 +204,10 @@ def rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
-    """Adam, for gradients that are clipped."""
-    return optax.adam(rate(knobs, total))
+    """Adam or RMSProp, for gradients that are clipped."""
+    if knobs.optimiser == "adam":
+        return optax.adam(rate(knobs, total), knobs.beta1, knobs.beta2)
+    return optax.rmsprop(rate(knobs, total), knobs.beta2)
 
 
 def chosen(
@@ -193,22 +231,19 @@ def _order(seed: int, epoch: int, images: int) -> Int[np.ndarray, " n"]:
     return np.random.default_rng((seed, epoch)).permutation(images).astype(np.int32)
 
 
-@partial(
-    jax.jit, static_argnames=("graph", "loss", "knobs", "plan", "mesh"), donate_argnames="state"
-)
+@partial(jax.jit, static_argnames=("step", "knobs", "plan", "mesh"), donate_argnames="state")
 def take_steps(
-    state: State,
+    state: Any,
     images: Images,
     rows: Int[Array, "steps place"],
     count: Array,
     key: Array,
     *,
-    graph: Any,
-    loss: Loss | Jointly,
+    step: Step,
     knobs: Any,
     plan: Plan,
     mesh: Mesh,
-) -> tuple[State, Float[Array, "steps place"]]:
+) -> tuple[Any, Float[Array, "steps place"]]:
     """Take ``count`` steps, no more than there are rows; ``state`` is used up.
 
     Parameters
@@ -220,26 +255,49 @@ def take_steps(
 
     Returns
     -------
-    State, and the losses ``(steps, devices * local)``
+    The new state, and the losses ``(steps, devices * local)``
     """
-    one = partial(_one_step, graph=graph, loss=loss, knobs=knobs, plan=plan)
+    one = partial(step, knobs=knobs, plan=plan)
 
-    def on_each(state: State, images: Images, rows: Array, count: Array, key: Array) -> Any:
-        def body(k: Array, before: tuple[State, Array]) -> tuple[State, Array]:
+    def on_each(state: Any, images: Images, rows: Array, count: Array, key: Array) -> Any:
+        def body(k: Array, before: tuple[Any, Array]) -> tuple[Any, Array]:
             state, losses = one(before[0], images[rows[k]], key)
             return state, before[1].at[k].set(losses)
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(rows.shape)))
 
-    split, lying = Spec(None, AXIS), state.specs(mesh.size)
-    result: tuple[State, Array] = jax.shard_map(
+    split, lies = Spec(None, AXIS), lying(state, mesh.size)
+    result: tuple[Any, Array] = jax.shard_map(
         on_each,
         mesh=mesh,
-        in_specs=(lying, Spec() if plan.resident else Spec(AXIS), split, Spec(), Spec()),
-        out_specs=(lying, split),
+        in_specs=(lies, Spec() if plan.resident else Spec(AXIS), split, Spec(), Spec()),
+        out_specs=(lies, split),
         check_vma=False,
     )(state, images, rows, count, key)
     return result
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The step that takes one network down one loss.
+
+    Attributes
+    ----------
+    graph : nnx.GraphDef
+    loss : Loss
+        A module-level function, so that it compiles once.
+    """
+
+    graph: Any
+    loss: Loss | Jointly
+
+    def __call__(
+        self, state: State, batch: Images, key: Array, *, knobs: Any, plan: Plan
+    ) -> tuple[State, Float[Array, " m"]]:
+        """Take a step of Adam."""
+        return _one_step(
+            state, batch, key, graph=self.graph, loss=self.loss, knobs=knobs, plan=plan
+        )
 
 
 def _one_step(
@@ -253,10 +311,7 @@ def _one_step(
     plan: Plan,
 ) -> tuple[State, Float[Array, " m"]]:
     """One step on this device's share of the images: the new state, the same on all, and its losses."""
-    place = jax.lax.axis_index(AXIS) * plan.local + jnp.arange(plan.local)
-    step_key = jax.random.fold_in(key, state.step)
-    keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
-    share = (place < plan.batch) / plan.batch
+    keys, share = places(key, state.step, plan)
 
     def weighted(weights: Any, images: Images, keys: Array, share: Array) -> tuple[Array, Array]:
         cast = jax.tree.map(lambda one: one.astype(plan.compute), weights)
@@ -265,22 +320,35 @@ def _one_step(
         losses = loss.loss(*data, share) if isinstance(loss, Jointly) else loss(*data)
         return (losses * share).sum(), losses
 
-    gradient, losses = _by_parts(
+    gradient, losses = by_parts(
         jax.grad(weighted, has_aux=True), state.weights, (batch, keys, share), plan.parts
     )
+    return moved(state, gradient, knobs, plan.total), losses
+
+
+def places(key: Array, step: Array, plan: Plan) -> tuple[Key[Array, " m"], Float[Array, " m"]]:
+    """Key of each of this device's images in a step, and what its loss counts in the batch's mean."""
+    place = jax.lax.axis_index(AXIS) * plan.local + jnp.arange(plan.local)
+    step_key = jax.random.fold_in(key, step)
+    keys = jax.vmap(partial(jax.random.fold_in, step_key))(place)
+    return keys, (place < plan.batch) / plan.batch
+
+
+def moved(state: State, gradient: Any, knobs: Any, total: int) -> State:
+    """Move a network against its gradient, of which every device has a share to add."""
     devices = jax.lax.axis_size(AXIS)
     shares = clipped(summed(bundled(gradient, devices)), knobs.clip)
     weights = own(bundled(state.weights, devices))
-    updates, optimiser = optimiser_of(knobs, plan.total).update(shares, state.optimiser, weights)
+    updates, optimiser = optimiser_of(knobs, total).update(shares, state.optimiser, weights)
     weights = optax.apply_updates(weights, updates)
     # short memory at first
     decay = jnp.minimum(knobs.average, (1 + state.step) / (10 + state.step))
     mean = optax.incremental_update(weights, state.mean, 1 - decay)
     everywhere = unbundled(gathered(weights), state.weights)
-    return State(state.step + 1, everywhere, mean, optimiser), losses
+    return State(state.step + 1, everywhere, mean, optimiser)
 
 
-def _by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
+def by_parts(gradient: Any, weights: Any, data: Any, parts: int) -> tuple[Any, Array]:
     """Gradient and losses of images that go through the network in parts."""
     if parts == 1:
         result: tuple[Any, Array] = gradient(weights, *data)

@@ -1,8 +1,9 @@
 """The one training loop. What a step does depends only on the seed and the step's number, so it can be resumed."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,14 +17,16 @@ from jaxtyping import Array
 
 from napari_anomaly.core.errors import CheckpointError, TrainingError
 from napari_anomaly.core.nn.devices import mesh_of_all, room_for
-from napari_anomaly.core.nn.shares import unbundled
 from napari_anomaly.core.nn.steps import (
+    Descent,
     Jointly,
     Loss,
     Plan,
     State,
+    Step,
     begun,
     chosen,
+    lying,
     plan_of,
     rate,
     take_steps,
@@ -32,6 +35,7 @@ from napari_anomaly.core.stack import Stack, cache_bound
 from napari_anomaly.core.types import Progress
 
 _SAVE_EVERY = 60.0  # seconds
+_PICTURES = 50  # in a training
 
 
 @runtime_checkable
@@ -84,23 +88,98 @@ def train(
         If a loss is not finite; names step, learning rate and image.
     """
     mesh = mesh_of_all() if mesh is None else mesh
-    plan = _plan(images, knobs, mesh, whole=isinstance(loss, Jointly))
     graph, weights = nnx.split(model, nnx.Param)
-    state = _kept(begun(weights, knobs, plan.total, mesh.size), keeper)
-    lying = jax.tree.map(lambda spec: NamedSharding(mesh, spec), state.specs(mesh.size))
-    state = jax.device_put(state, lying)  # as it comes back: one compilation
+    state = yield from repeat(
+        Descent(graph, loss),
+        begun(weights, knobs, mesh.size),
+        images,
+        knobs,
+        seed=seed,
+        budget=budget,
+        keeper=keeper,
+        mesh=mesh,
+        whole=isinstance(loss, Jointly),
+    )
+    return averaged(state, mesh)
+
+
+def averaged(state: State, mesh: Mesh) -> nnx.State[Any, Any]:
+    """Return the averaged weights of a trained network, on one device."""
+    result: nnx.State[Any, Any] = replace(state, mean=on_first(state.mean, mesh)).averaged()
+    return result
+
+
+def on_first(arrays: Any, mesh: Mesh) -> Any:
+    """Bring arrays to the first device, through the host: moved directly, they would still belong to the mesh."""
+    return jax.device_put(jax.device_get(arrays), mesh.devices.flat[0])
+
+
+@dataclass(frozen=True)
+class Show:
+    """What is shown of a training while it runs.
+
+    Attributes
+    ----------
+    stage : str
+        What users read: ``"training"``.
+    picture : callable, optional
+        From a state to a device's array ``(y, x, c)`` in [0, 1]: fifty times during a training.
+    """
+
+    stage: str = "training"
+    picture: Callable[[Any], Array] | None = None
+
+    def drawn(self, state: Any, steps: range, total: int) -> Array | None:
+        """Return a picture of the state after some steps, if one is due."""
+        every = max(1, total // _PICTURES)
+        due = steps.stop // every > steps.start // every or steps.stop == total
+        return self.picture(state) if due and self.picture is not None else None
+
+
+def repeat(
+    step: Step,
+    state: Any,
+    images: Stack,
+    knobs: Any,
+    *,
+    seed: int,
+    budget: float | None = None,
+    keeper: StateKeeper | None = None,
+    mesh: Mesh,
+    show: Show = Show(),
+    whole: bool = False,
+) -> Generator[Progress, None, Any]:
+    """Repeat a step from a state on, and return the last state.
+
+    Parameters
+    ----------
+    step : Step
+    state : pytree
+        What the step changes, before the first one; it may be used up.
+    show : Show
+    whole : bool
+        Whether the step looks at all its images together, so that they cannot go through in parts.
+
+    The others are those of :func:`train`.
+    """
+    plan = _plan(images, knobs, mesh, whole=whole)
+    state = _begun(state, keeper)
+    lies = jax.tree.map(lambda spec: NamedSharding(mesh, spec), lying(state, mesh.size))
+    state = jax.device_put(state, lies)  # as it comes back: one compilation
     began = saved = time.monotonic()
     key = jax.random.key(seed)
-    steps = partial(take_steps, key=key, graph=graph, loss=loss, knobs=knobs, plan=plan, mesh=mesh)
-    told = partial(_told, seed=seed, images=len(images), knobs=knobs, plan=plan)
-    running: tuple[int, int, Array] | None = None
+    steps = partial(take_steps, key=key, step=step, knobs=knobs, plan=plan, mesh=mesh)
+    told = partial(_told, stage=show.stage, seed=seed, images=len(images), knobs=knobs, plan=plan)
+    running: tuple[range, Array, Array | None] | None = None
     try:
         with closing(_fed(images, seed, int(state.step), plan, mesh)) as fed:
             for first, count, batch, rows in fed:
                 state, losses = steps(state, batch, rows, count)
+                taken = range(first, first + count)
+                drawn = show.drawn(state, taken, plan.total)
                 if running is not None:  # while the devices work on
                     yield from told(*running)
-                running = first, count, losses
+                running = taken, losses, drawn
                 now = time.monotonic()
                 if now - saved > _SAVE_EVERY:
                     _keep(keeper, state)
@@ -113,10 +192,7 @@ def train(
         _keep(keeper, state)
         raise
     _keep(keeper, state)  # what comes after training may be interrupted too
-    # through the host: moved from device to device, the weights would still belong to the mesh
-    mean = jax.device_put(jax.device_get(state.mean), mesh.devices.flat[0])
-    result: nnx.State[Any, Any] = unbundled(mean, weights)
-    return result
+    return state
 
 
 def _plan(images: Stack, knobs: Any, mesh: Mesh, *, whole: bool) -> Plan:
@@ -131,7 +207,7 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh, *, whole: bool) -> Plan:
     )
 
 
-def _kept(state: State, keeper: StateKeeper | None) -> State:
+def _begun(state: Any, keeper: StateKeeper | None) -> Any:
     """The state to start from; what was kept goes before a fresh one."""
     kept = None if keeper is None else keeper.load()
     return state if kept is None else _unflattened(state, kept)
@@ -189,11 +265,19 @@ def _streamed(
 
 
 def _told(
-    first: int, count: int, losses: Array, *, seed: int, images: int, knobs: Any, plan: Plan
+    steps: range,
+    losses: Array,
+    drawn: Array | None,
+    *,
+    stage: str,
+    seed: int,
+    images: int,
+    knobs: Any,
+    plan: Plan,
 ) -> Iterator[Progress]:
-    """Say how the steps of a call went, once they are done."""
-    of_steps = np.asarray(losses)[:count, : plan.batch]
-    for step, of_images in enumerate(of_steps, first):
+    """Say how the steps of a call went, once they are done; the last one shows the picture."""
+    of_steps = np.asarray(losses)[: len(steps), : plan.batch]
+    for step, of_images in zip(steps, of_steps, strict=True):
         bad = np.flatnonzero(~np.isfinite(of_images))
         if len(bad):
             of_step = chosen(seed, [step], images=images, batch=plan.batch)[0]
@@ -202,10 +286,11 @@ def _told(
                 f"{float(rate(knobs, plan.total)(step)):.3g}; expected a finite number. Lower learning_rate or clip",
                 image=int(of_step[bad[0]]),
             )
-        yield Progress("training", step + 1, plan.total, float(of_images.mean()))
+        picture = None if drawn is None or step + 1 < steps.stop else np.asarray(drawn)
+        yield Progress(stage, step + 1, plan.total, float(of_images.mean()), picture)
 
 
-def _keep(keeper: StateKeeper | None, state: State) -> None:
+def _keep(keeper: StateKeeper | None, state: Any) -> None:
     """Keep a state, unless it was just handed to the next call or has diverged: the next report will say so."""
     if keeper is None or state.step.is_deleted():
         return
@@ -214,14 +299,14 @@ def _keep(keeper: StateKeeper | None, state: State) -> None:
         keeper.save(arrays)
 
 
-def _flattened(state: State) -> dict[str, np.ndarray]:
+def _flattened(state: Any) -> dict[str, np.ndarray]:
     return {
         jax.tree_util.keystr(path): np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
 
 
-def _unflattened(like: State, arrays: Mapping[str, np.ndarray]) -> State:
+def _unflattened(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """Fill a state's structure with kept arrays, which must fit it exactly."""
     expected = _flattened(like)
     wrong = sorted(set(expected) ^ set(arrays)) or [
@@ -233,5 +318,4 @@ def _unflattened(like: State, arrays: Mapping[str, np.ndarray]) -> State:
             "of the same recipe. Remove the file to start anew."
         )
     leaves = [jnp.asarray(arrays[name], one.dtype) for name, one in expected.items()]
-    state: State = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
-    return state
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)

@@ -28,6 +28,7 @@ from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
 from napari_anomaly.ui.devices import device_name, share
+from napari_anomaly.ui.drawn import DrawnLayer
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.layers import slices
@@ -60,6 +61,7 @@ class TrainWidget(QScrollArea):
         self._resting = threading.Event()  # set while no training works in the background
         self._resting.set()
         self._device = ["known when training starts"]  # written by the thread
+        self._drawn_layer = DrawnLayer(viewer)
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
         self.about = _text()
@@ -139,9 +141,12 @@ class TrainWidget(QScrollArea):
             finally:
                 rested.set()
 
-        self.panel.run(
-            steps, self._done, lambda _: self.device.setText(device[0]), left=kept.in_words
-        )
+        def progressed(now: Progress) -> None:
+            self.device.setText(device[0])
+            if now.picture is not None:
+                self._drawn_layer.show(now.picture)
+
+        self.panel.run(steps, self._done, progressed, left=kept.in_words)
 
     def save(self, path: Path) -> None:
         """Write the present detector."""

@@ -39,7 +39,8 @@ class Training:
 
     References
     ----------
-    Kingma and Ba 2015, arXiv:1412.6980 (Adam); Polyak and Juditsky 1992, doi:10.1137/0330046 (averaged weights).
+    Kingma and Ba 2015, arXiv:1412.6980 (Adam); Hinton 2012, Neural Networks for Machine Learning, lecture 6
+    (RMSProp); Polyak and Juditsky 1992, doi:10.1137/0330046 (averaged weights).
     """
 
     duration: int = Field(default=600, ge=1, description="length of training, in the unit below")
@@ -55,6 +56,16 @@ class Training:
         default=1.0,
         gt=0,
         description="largest norm of the gradient, longer ones are cut; none: never",
+    )
+    optimiser: Literal["adam", "rmsprop"] = Field(default="adam", description="adam, or rmsprop")
+    beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="Adam's decay of the gradient's running mean"
+    )
+    beta2: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="decay of the running mean of the gradient's square, Adam's and RMSProp's",
     )
     average: float = Field(
         default=0.99,
