@@ -126,12 +126,31 @@ def test_statistics_of_places_are_pooled():
     detector, image = fitted("linear", standardise="place"), large(128, 150)
     assert detector.standardisation.mean.shape[1:] == (FIELD, FIELD)
 
-    with pytest.warns(
-        DataWarning, match="more normal fields than wanted may fail. Fit with standardise=texture"
-    ):
-        found = na.scan(detector, image, tile=64).anomaly_map
+    found = na.scan(detector, image, tile=64)
 
-    np.testing.assert_allclose(found, whole(detector, image, 4), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.anomaly_map, whole(detector, image, 4), rtol=0, atol=1e-5)
+
+
+def test_thresholds_of_pooled_statistics_are_those_of_normals_seen_that_way():
+    detector = fitted("linear", standardise="place")
+    calibration = detector.calibration
+    scores, peaks = calibration.anywhere.T
+
+    found = na.scan(detector, large(128, 150), tile=64)
+
+    assert found.threshold == np.sort(scores)[-1] != calibration.threshold
+    assert found.map_threshold == np.sort(peaks)[-1]
+    assert found.p_values.min() >= 1 / (len(scores) + 1)
+
+
+def test_without_such_thresholds_it_warns():
+    detector = fitted("linear", standardise="place")
+    earlier = replace(detector, calibration=replace(detector.calibration, anywhere=None))
+
+    with pytest.warns(DataWarning, match="left no thresholds for that. Fit or calibrate anew"):
+        found = na.scan(earlier, large(128, 150), tile=64)
+
+    assert found.threshold == detector.calibration.threshold
 
 
 def handmade(fitted_method, recipe, field=(16, 16), threshold=0.5):
@@ -165,7 +184,7 @@ def test_the_margin_is_what_is_needed_and_no_more(scale, less, monkeypatch):
         usual = tiling.margin
         with monkeypatch.context() as patch:
             patch.setattr(tiling, "margin", lambda *given: usual(*given) - less)
-            patch.setattr(tiling, "lcm", lambda *steps: scale)
+            patch.setattr(tiling, "moves", lambda *given: scale)
             return np.abs(na.scan(detector, image, tile=16).anomaly_map - expected).max()
 
     assert error(0) < 1e-6

@@ -26,6 +26,9 @@ KEPT = 2**28
 
 _USUAL_RATE = 0.01
 
+_Seen = tuple[tuple[float, ...], float]
+"""What an image's score is made of, and the highest value of its map."""
+
 Result = TypeVar("Result")
 
 
@@ -88,10 +91,14 @@ def calibrating(
         one = named(job[0], lambda: look(recipe, fitted, job[1], space))
         return Shown(one.residuals, one.latent, one.undo)
 
-    def score(k: int) -> tuple[tuple[float, ...], float]:
+    def score(k: int) -> tuple[_Seen, _Seen | None]:
         one = normals.shown(k)
         others = Standardisation.of(moments.without(one.residuals), kind)
-        anomaly_map = on_own_grid(others.apply(one.residuals), one.undo)
+        seen = judged(one, others)
+        return seen, judged(one, others.pooled()) if elsewhere else None
+
+    def judged(one: Shown, standardisation: Standardisation) -> _Seen:
+        anomaly_map = on_own_grid(standardisation.apply(one.residuals), one.undo)
         return parts_of(recipe, fitted, anomaly_map, one.latent), float(anomaly_map.max())
 
     alone = first_alone(show)  # it compiles
@@ -103,18 +110,24 @@ def calibrating(
             normals.add(sample, shown)
             yield Progress("calibrating", count, 2 * max(count, len(samples)))
     kind = recipe.standardise if moments.count > 1 else "none"
-    scored: list[tuple[tuple[float, ...], float]] = []
+    elsewhere = kind == "place" and recipe.score == "map" and fitted.reach() is not None
+    scored: list[tuple[_Seen, _Seen | None]] = []
     with closing(in_order(score, range(moments.count))) as results:
-        for both in results:
-            scored.append(both)
+        for one in results:
+            scored.append(one)
             yield Progress("calibrating", moments.count + len(scored), 2 * moments.count)
-    parts = np.array([one for one, _ in scored])
-    peaks = np.array([peak for _, peak in scored])
+    parts, peaks = (np.array(one) for one in zip(*(here for here, _ in scored), strict=True))
+    anywhere = [(there[0][0], there[1]) for _, there in scored if there is not None]
     rate = wanted_rate(false_alarm, moments.count)
-    standardisation = Standardisation.of(moments, kind)
-    if recipe.score == "both":
-        return standardisation, Calibration(leave_one_out(parts), peaks, rate, review, parts)
-    return standardisation, Calibration(parts[:, 0], peaks, rate, review)
+    both = recipe.score == "both"
+    return Standardisation.of(moments, kind), Calibration(
+        leave_one_out(parts) if both else parts[:, 0],
+        peaks,
+        rate,
+        review,
+        parts if both else None,
+        np.array(anywhere) if anywhere else None,
+    )
 
 
 def wanted_rate(wanted: float | None, n: int) -> float:

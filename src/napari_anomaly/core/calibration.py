@@ -33,6 +33,8 @@ class Calibration:
         None: the verdict is never ``"review"``.
     parts : float64 array, ``(n, 2)``, or None
         Where map and latent both count: each normal's score of the one and of the other, which `scores` combine.
+    anywhere : float64 array, ``(n, 2)``, or None
+        Where places have statistics of their own: each normal's score and peak with these pooled, as in a larger image.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Calibration:
     false_alarm: float
     review: float | None = None
     parts: Float[np.ndarray, "..."] | None = None
+    anywhere: Float[np.ndarray, "..."] | None = None
 
     def __post_init__(self) -> None:
         for name in ("scores", "peaks"):
@@ -69,14 +72,17 @@ class Calibration:
                 f"Found {len(self.scores)} scores but {len(self.peaks)} peaks; "
                 "every normal image gives one of each."
             )
-        if self.parts is not None:
-            parts = [_frozen_scores(one, "parts") for one in np.atleast_2d(self.parts).T]
-            if {len(one) for one in parts} != {len(self.scores)} or len(parts) != 2:
-                raise CalibrationError(
-                    f"Found calibration parts of shape {self.parts.shape}; expected ({len(self.scores)}, 2)."
-                )
-            object.__setattr__(self, "parts", np.stack(parts, axis=1))
+        for name in ("parts", "anywhere"):
+            if (pairs := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _frozen_pairs(pairs, name, len(self.scores)))
         check_rates(len(self.scores), self.false_alarm, self.review)
+
+    def for_any_place(self) -> "Calibration":
+        """Return what holds where places are not known: of the pooled statistics, if there are others."""
+        if self.anywhere is None:
+            return self
+        scores, peaks = self.anywhere.T
+        return Calibration(scores, peaks, self.false_alarm, self.review)
 
     @property
     def n(self) -> int:
@@ -200,6 +206,16 @@ def _bound(k: int, n: int, confidence: float) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(k, n - k + 1, confidence))
+
+
+def _frozen_pairs(values: np.ndarray, name: str, n: int) -> Float[np.ndarray, "n 2"]:
+    if values.shape != (n, 2):
+        raise CalibrationError(
+            f"Found calibration {name} of shape {values.shape}; expected ({n}, 2)."
+        )
+    pairs = np.stack([_frozen_scores(one, name) for one in values.T], axis=1)
+    pairs.flags.writeable = False
+    return pairs
 
 
 def _kth_largest(values: Scores, k: int) -> float:

@@ -236,7 +236,7 @@ class Detector:
             "false_alarm": self.calibration.false_alarm,
             "review": self.calibration.review,
         }
-        own = ("scores", "peaks", "parts")
+        own = ("scores", "peaks", "parts", "anywhere")
         groups = {
             "method": self.fitted.arrays(),
             "standardisation": self.standardisation.arrays(),

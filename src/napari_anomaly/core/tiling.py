@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_anomaly.core.calibrating import on_own_grid, score_of
+from napari_anomaly.core.calibration import Calibration
 from napari_anomaly.core.components import Outlines
 from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.data.large import Large, Rectangle, Sliceable, npy_file, opened
@@ -134,8 +135,8 @@ def scan_steps(
 
     The image is looked at on the scale of the training images, as if it were made of many of them. A method that sees
     only the surroundings of a pixel gives the map that it would give of the whole image at once: tiles are read with
-    the margin that it sees. Fit with ``standardise="texture"`` for that: a larger image has no places to compare with
-    those of the training images, so their statistics are pooled, which the thresholds do not account for. Methods that
+    the margin that it sees. A larger image has no places to compare with those of the training images: their statistics
+    are pooled, and thresholds are those of held-out normals seen that way. Methods that
     see a whole image (a dense latent, whole-image components), and recipes with steps or scores that do (equalisation,
     latent scores), look at windows of the training images' size, half overlapping and blended.
 
@@ -171,7 +172,7 @@ def scan_steps(
     Warns
     -----
     DataWarning
-        If statistics of places had to be pooled: more normal fields may fail than wanted.
+        If an earlier version fitted the detector, and left no thresholds for pooled statistics of places.
     """
     preprocess = detector.recipe.preprocess
     field = _field(preprocess)
@@ -191,7 +192,8 @@ def scan_steps(
             if reaches is None
             else _by_margins(detector, large, field, tiles, reaches)
         )
-        outlines = Outlines(large.shape, detector.calibration.map_threshold)
+        calibration = detector.calibration if reaches is None else _calibration(detector)
+        outlines = Outlines(large.shape, calibration.map_threshold)
         areas = list(_areas(large.shape, tiles))
         scores = np.empty([-(-side // one) for side, one in zip(large.shape, field, strict=True)])
         with closing(in_order(first_alone(look), areas, threads=_THREADS)) as seen:
@@ -201,7 +203,6 @@ def scan_steps(
                 for row, column, score in _scores(detector, area, one, field, large.shape):
                     scores[row, column] = score
                 yield Progress("scanning", done, len(areas))
-    calibration = detector.calibration
     return Scan(
         written(),
         field,
@@ -267,6 +268,20 @@ def _areas(shape: tuple[int, int], tiles: tuple[int, ...]) -> Iterator[Rectangle
             yield slice(y, min(y + tiles[0], shape[0])), slice(x, min(x + tiles[1], shape[1]))
 
 
+def _calibration(detector: Detector) -> Calibration:
+    """Return the thresholds for maps whose places are not known."""
+    calibration = detector.calibration
+    if detector.standardisation.mean[0].size > 1 and calibration.anywhere is None:
+        warnings.warn(
+            "the detector compares each place with the same place of the training images, which a larger image does "
+            "not have: statistics are pooled, and more normal fields than wanted may fail, as an earlier version left "
+            "no thresholds for that. Fit or calibrate anew.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return calibration.for_any_place()
+
+
 def _by_margins(
     detector: Detector,
     large: Large,
@@ -276,14 +291,6 @@ def _by_margins(
 ) -> Look:
     """Look at tiles with the margin that the method sees."""
     recipe, standardisation = detector.recipe, detector.standardisation
-    if standardisation.mean[0].size > 1:
-        warnings.warn(
-            "the detector compares each place with the same place of the training images, which a larger image does "
-            "not have: statistics are pooled, and more normal fields than wanted may fail. Fit with "
-            "standardise=texture.",
-            DataWarning,
-            stacklevel=3,
-        )
     grid = recipe.preprocess.grid or (*field, 1)
     moved = moves(reaches, recipe.residual)
     axes = [
