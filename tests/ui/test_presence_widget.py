@@ -160,9 +160,9 @@ def test_painted_marks_train_what_a_script_trains(widget, viewer, qtbot, tmp_pat
     assert [widget.table.item(row, 1).text() for row in range(12)] == ["absent"] * 6 + [
         "present"
     ] * 6
-    decisions = [script.check(image).decision for image in STACK]
-    order = np.argsort(decisions)
-    assert [widget.table.item(row, 3).number for row in range(12)] == sorted(decisions)
+    probabilities = [script.check(image).probability for image in STACK]
+    order = np.argsort(probabilities)
+    assert [widget.table.item(row, 2).number for row in range(12)] == sorted(probabilities)
     widget.go_to(2)
     assert viewer.dims.point[0] == 7 + order[2]
 

@@ -84,7 +84,7 @@ def test_only_the_region_is_seen(check):
 
 def test_the_words_say_how_sure(check):
     words = "\n".join(about(check))
-    assert "in y 8 to 40, x 4 to 44; trained on 8 pictures with it (arrays) and 6 without" in words
+    assert "in y 8 to 40, x 4 to 44; trained on 8 pictures with it and 6 without, seed 0" in words
     assert "Cross-validated in 6 folds: right for 100.0% (95 % interval 76.8 to 100.0 %)" in words
     assert "absent: 6 of 6 told right, 100.0% (95 % interval 54.1 to 100.0 %)" in words
     assert "Fewer than 20 of a class" in words

@@ -13,8 +13,8 @@ def about(check: PresenceCheck) -> Iterator[str]:
     """Yield lines: what it was trained on, and how held-out pictures were told."""
     made, found = check.origin, check.validation
     yield (
-        f"{_MODELS[check.kind]}, {_where(check)}; trained on {found.present.total} pictures with it ({made.good}) and "
-        f"{found.absent.total} without ({made.defect}), seed {made.seed}, {made.fit_seconds:.1f} s"
+        f"{_MODELS[check.kind]}, {_where(check)}; trained on {found.present.total} pictures with it{_of(made.good)} "
+        f"and {found.absent.total} without{_of(made.defect)}, seed {made.seed}, {made.fit_seconds:.1f} s"
     )
     yield (
         f"Cross-validated in {found.folds} folds: right for {found.accuracy} of held-out pictures; balanced accuracy "
@@ -30,6 +30,10 @@ def about(check: PresenceCheck) -> Iterator[str]:
         yield f"Fewer than {_FEW} of a class say little about it: collect more before relying on this"
     if found.misjudged:
         yield f"Told wrong: {', '.join(found.misjudged[:8])}{' ...' if len(found.misjudged) > 8 else ''}"
+
+
+def _of(source: str) -> str:
+    return "" if source == "arrays" else f" ({source})"
 
 
 def _answers(answers: Answers) -> str:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_anomaly.core.presence.checking import Checked
 
 FILES = "Presence check (*.presence)"
-COLUMNS = ("image", "verdict", "probability", "decision")
+COLUMNS = ("image", "verdict", "probability")
 
 
 class PresenceWidget(QScrollArea):
@@ -204,9 +204,9 @@ class PresenceWidget(QScrollArea):
 
     def _list(self, found: "Checked", layer: "Image | None") -> None:
         self._checked = layer
-        rows = [(one.verdict, one.probability, one.decision) for one in found.answers]
+        rows = [(one.verdict, one.probability) for one in found.answers]
         self.table.fill(found.names, rows, [str(one) for one in found.answers])
-        self.table.sortItems(COLUMNS.index("decision"))  # the most clearly absent first
+        self.table.sortItems(COLUMNS.index("probability"))  # the most clearly absent first
         absent = sum(not one.present for one in found.answers)
         click = "" if layer is None else "; click a row to see the image"
         self.checking.say(f"absent in {absent} of {len(found.answers)} images{click}")
