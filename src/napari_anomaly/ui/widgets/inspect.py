@@ -74,7 +74,7 @@ class InspectWidget(QScrollArea):
         keep = self.reconstruction.isChecked()
         if layer is not None:
             images = slices(layer)
-            names = _names(layer, len(images))
+            names = names_of(layer, len(images))
             self.panel.run(
                 lambda: inspect_images(detector, images, names, reconstruction=keep),
                 lambda found: self._show_layer(found, layer, keep),
@@ -199,7 +199,8 @@ class InspectWidget(QScrollArea):
         self.setMinimumWidth(340)
 
 
-def _names(layer: "Image", count: int) -> list[str]:
+def names_of(layer: "Image", count: int) -> list[str]:
+    """Name the images of a layer: what its metadata says, or the layer and a number."""
     known: Any = layer.metadata.get("sample")
     if isinstance(known, list) and len(known) == count:
         return [str(name) for name in known]
