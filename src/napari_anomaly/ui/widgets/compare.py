@@ -92,9 +92,11 @@ class CompareWidget(QWidget):
         single = layer.ndim <= 2
         results = {name: one[0] if single else one for name, one in found.items()}
         add_comparison_to_viewer(self._viewer, results, source=layer)
-        told = [f"{sum(r.verdict == 'fail' for r in one)} by {n}" for n, one in found.items()]
-        count = len(next(iter(found.values())))
-        self.panel.say(f"of {count} image{'' if count == 1 else 's'} fail: {', '.join(told)}")
+        told = (
+            f"{sum(result.verdict == 'fail' for result in one)} of {len(one)} by {name}"
+            for name, one in found.items()
+        )
+        self.panel.say(f"images that fail: {', '.join(told)}")
 
     def _check(self) -> None:
         missing = None if self.layer is not None else "open an image layer first"
