@@ -17,6 +17,7 @@ from .core.presence.check import (
 from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
+from .ui.comparing import add_comparison_to_viewer
 from .ui.layers import add_to_viewer
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Report",
     "Sample",
     "Scan",
+    "add_comparison_to_viewer",
     "add_to_viewer",
     "compare",
     "compare_steps",

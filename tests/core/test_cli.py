@@ -455,6 +455,11 @@ def test_evaluate_tells_what_is_automated_and_what_it_costs(data, banded, capsys
     assert "Decided alone: " in said
     assert "(42.9 % expected), 0 of 3 defects" in said  # ranks 1 and 4 of 7
     assert "Decided wrongly: " in said
+    assert "aupimo: the 3072 pixels of 3 normal images give " in said
+    assert (
+        "cpu_good: Anderson-Darling test of a normal distribution: not possible with 3 scores"
+        in said
+    )
 
 
 # evaluate

@@ -69,9 +69,14 @@ def evaluate(
     if to_json is not None:
         _write_json(to_json, report.metrics)
     if to_json != Path("-"):
-        from napari_anomaly.core.words import bands, table
+        from napari_anomaly.core.words import bands, notes, table
 
-        lines = (*table(report.metrics), *bands(report.metrics), *_failures(report.failures))
+        lines = (
+            *table(report.metrics),
+            *bands(report.metrics),
+            *_failures(report.failures),
+            *notes(report.metrics),
+        )
         say("\n".join(lines))
 
 

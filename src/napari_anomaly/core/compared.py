@@ -22,7 +22,9 @@ OF_A_KIND = (
 )
 """Numbers of a method on one kind of defect."""
 
-IN_USE = ("escape_rate_past_review", "ppv_at_prevalence", "expected_cost")
+_PAST_REVIEW = "escape_rate_past_review"
+
+IN_USE = (_PAST_REVIEW, "ppv_at_prevalence", "expected_cost")
 """Further numbers, where they were asked for."""
 
 
@@ -128,11 +130,16 @@ def _rows(category: Category) -> Iterable[dict[str, Any]]:
     for entry in category.entries:
         start = {"category": category.name, "defect": None, "method": entry.method}
         metrics = entry.report.metrics
+        reviewed = metrics["review_target"] is not None  # otherwise it repeats the escapes
         yield {
             **start,
             "n": metrics["n_test_defect"],
-            **{name: metrics[name] for name in (*OVERALL, *IN_USE)},
+            **_chosen(metrics, (*OVERALL, *IN_USE), reviewed),
         }
         for kind, numbers in entry.report.per_defect.items():
-            found = {name: numbers[name] for name in (*OF_A_KIND, "escape_rate_past_review")}
-            yield {**start, "defect": kind, "n": numbers["n"], **found}
+            chosen = _chosen(numbers, (*OF_A_KIND, _PAST_REVIEW), reviewed)
+            yield {**start, "defect": kind, "n": numbers["n"], **chosen}
+
+
+def _chosen(numbers: Mapping[str, Any], names: Sequence[str], reviewed: bool) -> dict[str, Any]:
+    return {name: numbers[name] if reviewed or name != _PAST_REVIEW else None for name in names}

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_anomaly.core.compared import IN_USE, OF_A_KIND, OVERALL, Category, Entry
 from napari_anomaly.core.markup import Markup, element, joined
-from napari_anomaly.core.panels import ROWS, pictures_of
+from napari_anomaly.core.panels import ROWS, pictures_of, strips_of
 from napari_anomaly.core.pictures import data_uri, png_uri
 
 _LOSSY = {"original", "reconstruction"}
@@ -27,9 +27,10 @@ h1, h2, h3, p, li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; background: var(--soft); }
-th.text, td.text { text-align: left; min-width: 4rem; max-width: 16rem; overflow-wrap: anywhere; }
+th.text, td.text { text-align: left; max-width: 16rem; overflow-wrap: break-word; }
 table.pictures th, table.pictures td { text-align: center; border: 0; padding: 2px; font-size: .8rem; }
-table.pictures th { font-weight: 400; background: none; vertical-align: bottom; }
+table.pictures th { font-weight: 400; background: none; vertical-align: bottom; max-width: 132px;
+  overflow-wrap: anywhere; }
 table.pictures th.method { font-weight: 600; border-bottom: 2px solid var(--line); }
 table.pictures td.first, table.pictures th.first { padding-left: 14px; }
 table.pictures th.row { text-align: right; vertical-align: middle; white-space: nowrap; }
@@ -37,10 +38,12 @@ table.pictures img { display: block; width: 128px; height: auto; image-rendering
 figure { margin: 1rem 0; } figure img { max-width: 100%; background: #fff; }
 .fail { color: var(--bad); font-weight: 600; } .review { color: var(--unsure); font-weight: 600; }
 pre { background: var(--soft); padding: .6rem; overflow-x: auto; font-size: .8rem; }
+@page { size: landscape; margin: 1cm; }
 @media print {
   body { max-width: none; margin: 0; font-size: 10pt; color: #000; background: #fff; }
-  .wide { overflow: visible; } table.pictures img { width: 80px; } h2 { break-before: page; }
-  tr, figure { break-inside: avoid; } th, td { padding: .1rem .25rem; font-size: 8pt; }
+  .wide { overflow: visible; } table.pictures img { width: 84px; }
+  table.pictures th { max-width: 88px; } h2 { break-before: page; }
+  tr, figure { break-inside: avoid; } th, td { padding: .1rem .2rem; font-size: 7pt; }
 }
 """
 
@@ -175,12 +178,17 @@ def _numbers(
 
 
 def _pictures(category: Category, kind: str) -> Markup:
+    strips = [_strip(category, kind, entries) for entries in strips_of(category, kind)]
+    return joined(element("h3", f"{category.name}: {kind}"), *strips)
+
+
+def _strip(category: Category, kind: str, entries: Sequence[Entry]) -> Markup:
     """One table: a block of columns for each method, a row for each kind of picture."""
     places = category.places(kind)
-    columns = [(entry, place) for entry in category.entries for place in places]
+    columns = [(entry, place) for entry in entries for place in places]
     methods = [
         element("th", entry.method, colspan=str(len(places)), class_="method first")
-        for entry in category.entries
+        for entry in entries
     ]
     above = [
         element("th", *_verdict(category, entry, place), class_=_first(place, places))
@@ -201,7 +209,7 @@ def _pictures(category: Category, kind: str) -> Markup:
         *lines,
         class_="pictures",
     )
-    return joined(element("h3", f"{category.name}: {kind}"), element("div", table, class_="wide"))
+    return element("div", table, class_="wide")
 
 
 def _picture(picture: Any, row: str, kind: str) -> str | Markup:

@@ -32,10 +32,8 @@ def kind_figure(category: Category, kind: str) -> Figure:
         Which images: a kind of defect, or ``"good"``.
     """
     places = category.places(kind)
-    across = max(1, _COLUMNS // len(places))
-    starts = range(0, len(category.entries), across)
-    strips = [category.entries[start : start + across] for start in starts]
-    blocks = min(across, len(category.entries))
+    strips = strips_of(category, kind)
+    blocks = len(strips[0])
     size = (0.7 + _INCHES * blocks * len(places), 0.5 + (5 * _INCHES + 0.55) * len(strips))
     figure = Figure(figsize=size, layout="constrained")
     title = f"{category.name}: {kind}"
@@ -44,6 +42,13 @@ def kind_figure(category: Category, kind: str) -> Figure:
     for part, entries in zip(parts[:, 0], strips, strict=True):
         _draw_strip(part, category, entries, places, blocks)
     return figure
+
+
+def strips_of(category: Category, kind: str) -> list[tuple[Entry, ...]]:
+    """Split the methods into groups whose pictures of a kind fit side by side."""
+    across = max(1, _COLUMNS // len(category.places(kind)))
+    starts = range(0, len(category.entries), across)
+    return [category.entries[start : start + across] for start in starts]
 
 
 def pictures_of(category: Category, entry: Entry, place: int) -> tuple[Picture | None, ...]:

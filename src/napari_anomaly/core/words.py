@@ -98,6 +98,13 @@ def in_short(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def notes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines: how far AUPIMO and the capability indices can be believed, and why one is missing."""
+    for name in ("aupimo", "cpu_good", "cpl_defect"):
+        if note := metrics[f"{name}_note"]:
+            yield f"{name}: {note}"
+
+
 def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the main numbers of a comparison: a line for each category and method, all defects together."""
     together = [row for row in rows if row["defect"] is None]

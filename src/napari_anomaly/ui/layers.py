@@ -58,7 +58,7 @@ def add_to_viewer(
     shape = _leading_shape(results, source) if stacked else ()
     base = name or (source.name if source is not None else "inspection")
     about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked)}
-    place = _place(source, len(shape) + 2)
+    place = place_of(source, len(shape) + 2)
 
     added: list[Layer] = []
     if reconstruction:
@@ -202,8 +202,8 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
     return labels, table
 
 
-def _place(source: Any, ndim: int) -> dict[str, Any]:
-    """Take over where a source lies; of its trailing axes where the result has fewer."""
+def place_of(source: Any, ndim: int) -> dict[str, Any]:
+    """Take over where a layer lies; of its trailing axes where the result has fewer."""
     if source is None:
         return {}
     if source.ndim < ndim:
