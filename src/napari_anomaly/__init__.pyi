@@ -2,7 +2,9 @@ from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.dagmm import DAGMM
 from .core.methods.knobs.linear import Linear
+from .core.methods.knobs.svm import OneClassSVM
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
 from .core.report import Report, evaluate
@@ -11,12 +13,14 @@ from .core.types import Inspection, Progress, Region, Sample
 from .ui.layers import add_to_viewer
 
 __all__ = [
+    "DAGMM",
     "VAE",
     "Autoencoder",
     "Dataset",
     "Detector",
     "Inspection",
     "Linear",
+    "OneClassSVM",
     "Progress",
     "Recipe",
     "Region",

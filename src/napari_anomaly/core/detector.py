@@ -112,6 +112,7 @@ class Detector:
             map_threshold=self.calibration.map_threshold,
             labels=labels,
             regions=found,
+            localises=self.recipe.localises,
         )
 
     def inspect_all(self, images: Iterable[Image]) -> Generator[Inspection, None, None]:

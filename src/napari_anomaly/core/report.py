@@ -80,7 +80,7 @@ class ImageRow:
     mask : bool
         Whether its pixels have ground truth: a good image, or a defect with a usable mask.
     iou : float or None
-        Intersection over union of mask and map above its threshold; None without defective pixels.
+        Intersection over union of mask and map above its threshold; None without defective pixels, or a map.
     inspect_ms : float
     """
 
@@ -270,7 +270,7 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[_Result
     milliseconds = 1000 * (time.perf_counter() - began)
     gt_mask, problem = _truth(sample, image.shape)
     pixels = counts = None
-    if gt_mask is not None:
+    if gt_mask is not None and found.localises:
         pixels = pixel_scores(found.anomaly_map, gt_mask)
         counts = pixel_confusion(found.anomaly_map, gt_mask, found.map_threshold)
     row = ImageRow(

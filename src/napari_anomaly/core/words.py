@@ -25,6 +25,8 @@ def about_detector(detector: Detector) -> Iterator[str]:
     )
     yield f"An image fails above a score of {calibration.threshold:.4g}"
     yield promise(calibration)
+    if not detector.recipe.localises:
+        yield "It says whether an image is unusual, not where: there is no map and there are no regions"
 
 
 def promise(calibration: Calibration) -> str:
