@@ -196,9 +196,10 @@ def _row(name: str, sample: Sample, result: Inspection) -> Row:
 def _write_tables(
     folder: Path, detector: Detector, rows: Sequence[Row], found: Sequence[tuple[str, Region]]
 ) -> None:
-    scale = png(scale_figure(detector.calibration.map_threshold))
     regions = csv_bytes(REGION_COLUMNS, [region_row(*one) for one in found])
     scores = csv_bytes([field.name for field in fields(Row)], [asdict(row) for row in rows])
-    write_atomically(folder / "scale.png", scale)
+    if detector.recipe.localises:
+        scale = png(scale_figure(detector.calibration.map_threshold))
+        write_atomically(folder / "scale.png", scale)
     write_atomically(folder / "regions.csv", regions)
     write_atomically(folder / "scores.csv", scores)

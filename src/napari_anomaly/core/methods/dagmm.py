@@ -47,13 +47,13 @@ class Network(nnx.Module):
         self.energy, self.spread = knobs.energy, knobs.spread
 
     def points(self, images: Images) -> tuple[Points, Images]:
-        """What the mixture sees of each image, and its reconstruction (eq. 1 to 3)."""
+        """What the mixture sees of each image, and its reconstruction (section 3.2)."""
         code = self.encoder(images).astype(jnp.float32)
         made = self.decoder(code)
         return jnp.concatenate([code, errors(images, made)], axis=1), made
 
     def members(self, points: Points, keys: Array | None = None) -> Members:
-        """Estimate memberships ``(n, k)`` (eq. 4); with keys, some hidden units of each image are left out."""
+        """Estimate memberships ``(n, k)`` (section 3.3); with keys, some hidden units of each image are left out."""
         hidden = nnx.tanh(self.hidden(points))
         if keys is not None:
             kept = jax.vmap(
@@ -78,7 +78,7 @@ def errors(images: Images, made: Images) -> Float[Array, "n 2"]:
 def joint_loss(
     network: Network, images: Images, keys: Array, share: Float[Array, " n"]
 ) -> Float[Array, " n"]:
-    """Squared error, energy and penalty on small variances (eq. 7), divided by the number of values of an image.
+    """Squared error, energy and penalty on small variances (section 3.4), divided by the number of values of an image.
 
     The mixture is that of all images of the step, and the gradient goes through it. The division changes no minimum.
     """

@@ -41,7 +41,7 @@ def mixture_of(points: Points, members: Members, mean: Callable[[Array], Array])
 
     References
     ----------
-    Zong et al. 2018, eq. 5.
+    Zong et al. 2018, section 3.3.
     """
     weights = mean(members)
     counted = jnp.maximum(weights, _FEWEST)
@@ -60,7 +60,7 @@ def energy_of(mixture: Mixture, points: Points) -> Float[Array, " n"]:
 
     References
     ----------
-    Zong et al. 2018, eq. 6.
+    Zong et al. 2018, section 3.3.
     """
     factor = jnp.linalg.cholesky(mixture.covariances)  # (k, d, d)
     off = (points[:, None] - mixture.means).transpose(1, 2, 0)  # (k, d, n)
@@ -74,6 +74,6 @@ def energy_of(mixture: Mixture, points: Points) -> Float[Array, " n"]:
 
 
 def narrowness(mixture: Mixture) -> Float[Array, ""]:
-    """Return ``sum_k sum_j 1 / S_kjj``, which keeps components from collapsing (Zong et al. 2018, eq. 7)."""
+    """Return ``sum_k sum_j 1 / S_kjj``, which keeps components from collapsing (Zong et al. 2018, section 3.4)."""
     total: Float[Array, ""] = (1 / jnp.diagonal(mixture.covariances, axis1=1, axis2=2)).sum()
     return total
