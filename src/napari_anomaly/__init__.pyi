@@ -3,8 +3,10 @@ from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.dagmm import DAGMM
 from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
+from .core.methods.knobs.svm import OneClassSVM
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
 from .core.presence.check import (
@@ -21,6 +23,7 @@ from .ui.comparing import add_comparison_to_viewer
 from .ui.layers import add_to_viewer
 
 __all__ = [
+    "DAGMM",
     "VAE",
     "Autoencoder",
     "Comparison",
@@ -29,6 +32,7 @@ __all__ = [
     "FAnoGAN",
     "Inspection",
     "Linear",
+    "OneClassSVM",
     "Presence",
     "PresenceCheck",
     "Progress",

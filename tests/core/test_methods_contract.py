@@ -35,9 +35,11 @@ def tiny(name):
         stages = ("method.training.", "method.encoding.")
         knobs |= {stage + name: value for stage in stages for name, value in small.items()}
         return changed(recipe, knobs | {"widths": [8, 8, 8], "latent": 16})
+    if recipe.method.name == "one-class-svm":
+        return changed(recipe, knobs | {"components": 4})
     knobs |= {"widths": [8, 8], "duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3}
     if recipe.method.latent is not None:
-        knobs["latent"] = 16
+        knobs["latent"] = 4 if recipe.method.name == "dagmm" else 16
     return changed(recipe, knobs)
 
 
@@ -84,7 +86,7 @@ def equal(one, other):
 
 
 def test_few_images_are_learned_by_heart(trained):
-    if trained.name.startswith("linear"):
+    if not trained.losses:  # in closed form
         image = weave(0, trained.channels)
         made = trained.detector.inspect(image).reconstruction
         assert np.abs(made - image / 255).mean() < 0.05
@@ -148,8 +150,9 @@ def test_a_hole_is_stranger_than_a_normal_image(trained):
     normal, strange = trained.detector.inspect(image), trained.detector.inspect(holed)
 
     assert strange.score > normal.score
-    inside = strange.anomaly_map[10:18, 12:20].mean()
-    assert inside > strange.anomaly_map[20:].mean()
+    if strange.localises:
+        inside = strange.anomaly_map[10:18, 12:20].mean()
+        assert inside > strange.anomaly_map[20:].mean()
 
 
 # -- what belongs to one method -------------------------------------------------------------------

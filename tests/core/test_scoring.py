@@ -22,6 +22,8 @@ SMALL = {
     "linear-image": {"components": 3, "size": (32, 32)},
     "autoencoder": {"widths": (4, 8), "duration": 3, "size": (32, 32)},
     "vae": {"widths": (4, 8), "latent": 5, "duration": 3, "size": (32, 32)},
+    "dagmm": {"widths": (4, 8), "latent": 2, "duration": 3, "size": (32, 32), "score": "latent"},
+    "one-class-svm": {"features": "hog", "cell": 8, "size": (32, 32)},
 }
 
 

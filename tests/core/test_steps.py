@@ -145,8 +145,9 @@ import jax
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
-from napari_anomaly.core.methods import autoencoder, vae
+from napari_anomaly.core.methods import autoencoder, dagmm, vae
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.dagmm import DAGMM
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.stack import Stack
@@ -158,6 +159,7 @@ for name, method, knobs in (
     ("convolutional", autoencoder, Autoencoder(widths=(4, 8), training=training)),
     ("vae", vae, VAE(widths=(4, 8), training=training)),
     ("vae of one variance", vae, VAE(widths=(4, 8), training=training, variance="shared")),
+    ("dagmm", dagmm, DAGMM(widths=(4, 8), latent=3, training=training)),
 ):
     steps = method.fit_steps(knobs, Stack.of(images), seed=0, budget=None)
     losses[name] = [one.loss for one in steps if one.stage == "training"]

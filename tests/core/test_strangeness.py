@@ -82,7 +82,7 @@ def test_log_variances_stay_above_twelve_and_are_themselves_where_large():
 def on_one_device(network, images, keys, share):
     """A joint loss; the axis of devices has one."""
     loss = jax.vmap(partial(vae.calibrated_elbo, network), axis_name="images")
-    return loss(images[None], keys[None], share[None])[0]
+    return jax.jit(loss)(images[None], keys[None], share[None])[0]
 
 
 def test_a_shared_variance_is_the_best_of_all_for_the_batch():

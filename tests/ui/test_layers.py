@@ -1,5 +1,7 @@
 """Layers lie where their source lies, carry the numbers, and never overwrite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -179,3 +181,13 @@ def test_what_is_normal_leaves_the_image_as_it_is(viewer):
     assert (low, high) == (2, 8)
     assert colours[0, 3] == 0
     assert colours[1, 3] == pytest.approx(0.6)
+
+
+def test_a_method_that_does_not_localise_shows_no_map(viewer):
+    found = replace(inspection(boxes=()), localises=False)
+
+    layers = add_to_viewer(viewer, found, name="tile")
+
+    assert [layer.name for layer in layers] == ["tile anomaly regions"]
+    assert layers[0].metadata["verdict"] == found.verdict
+    assert in_words(found).endswith("no map")

@@ -112,6 +112,7 @@ class Detector:
             map_threshold=self.calibration.map_threshold,
             labels=labels,
             regions=found,
+            localises=self.recipe.localises,
         )
 
     def inspect_all(self, images: Iterable[Image]) -> Generator[Inspection, None, None]:
@@ -198,7 +199,7 @@ class Detector:
         normals : Dataset, folder or arrays
             Normal images that were not trained on.
         knobs : mapping
-            As for :func:`changed`: ``{"map": "restoration"}`` of a VAE, ``{"kind": "ssim", "pool": "top"}``.
+            As for :func:`changed`: ``{"map": "restoration"}`` of a VAE, ``{"pool": "top", "smooth": 2}``.
 
         Raises
         ------

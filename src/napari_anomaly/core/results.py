@@ -64,7 +64,7 @@ def inspect_into(
     folder : Path
         Gets ``maps/`` (float32 TIFF), ``masks/`` (PNG, 255 in regions), ``overlays/`` (PNG, image and map with
         outlined regions), their colours in ``scale.png``, ``regions.csv``, and last ``scores.csv``: where it lies,
-        all is complete.
+        all is complete. Of a method that says only whether, the tables and no pictures.
     detector : Detector
     sources : sequence of Path
         Image files, and folders of them.
@@ -160,6 +160,8 @@ def _free_name(sample: Sample, taken: set[str]) -> str:
 
 
 def _write(folder: Path, name: str, image: Image, result: Inspection) -> None:
+    if not result.localises:
+        return
     # not with_suffix: a name may hold dots of its own
     write_map(folder / "maps" / f"{name}.tif", result.anomaly_map)
     write_mask(folder / "masks" / f"{name}.png", result.labels)
@@ -183,9 +185,10 @@ def _row(name: str, sample: Sample, result: Inspection) -> Row:
 def _write_tables(
     folder: Path, detector: Detector, rows: Sequence[Row], found: Sequence[tuple[str, Region]]
 ) -> None:
-    scale = png(scale_figure(detector.calibration.map_threshold))
     regions = csv_bytes(REGION_COLUMNS, [region_row(*one) for one in found])
     scores = csv_bytes([field.name for field in fields(Row)], [asdict(row) for row in rows])
-    write_atomically(folder / "scale.png", scale)
+    if detector.recipe.localises:
+        scale = png(scale_figure(detector.calibration.map_threshold))
+        write_atomically(folder / "scale.png", scale)
     write_atomically(folder / "regions.csv", regions)
     write_atomically(folder / "scores.csv", scores)

@@ -51,7 +51,7 @@ class ImageRow:
     mask : bool
         Whether its pixels have ground truth: a good image, or a defect with a usable mask.
     iou : float or None
-        Intersection over union of mask and map above its threshold; None without defective pixels.
+        Intersection over union of mask and map above its threshold; None without defective pixels, or a map.
     aupimo : float or None
         See `per_image_overlap`; None where it is not defined.
     inspect_ms : float
@@ -116,7 +116,7 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[Trial, 
     milliseconds = 1000 * (time.perf_counter() - began)
     gt_mask, problem = truth_of(sample, image.shape)
     pixels = counts = None
-    if gt_mask is not None:
+    if gt_mask is not None and found.localises:
         pixels = pixel_scores(found.anomaly_map, gt_mask)
         counts = pixel_confusion(found.anomaly_map, gt_mask, found.map_threshold)
     row = ImageRow(

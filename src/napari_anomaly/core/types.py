@@ -119,6 +119,8 @@ class Inspection:
         0 is background, 1..N are regions without gaps.
     regions : tuple of Region
         Ordered by label.
+    localises : bool
+        Whether the method says where; if not, the reconstruction is the image, the map 0, and there are no regions.
     """
 
     reconstruction: np.ndarray
@@ -130,6 +132,7 @@ class Inspection:
     map_threshold: float
     labels: Int[np.ndarray, "y x"]
     regions: tuple[Region, ...]
+    localises: bool = True
 
 
 Mask = UInt8[np.ndarray, "y x"]

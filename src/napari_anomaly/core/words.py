@@ -31,6 +31,8 @@ def about_detector(detector: Detector) -> Iterator[str]:
     if calibration.review is not None:
         yield f"An image is to be reviewed above a score of {calibration.review_threshold:.4g}"
         yield review_promise(calibration)
+    if not detector.recipe.localises:
+        yield "It says whether an image is unusual, not where: there is no map and there are no regions"
 
 
 def promise(calibration: Calibration) -> str:

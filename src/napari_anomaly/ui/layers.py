@@ -50,7 +50,8 @@ def add_to_viewer(
     Returns
     -------
     list of Layer
-        Reconstruction, anomaly map and anomaly regions. Existing layers are never touched: napari
+        Reconstruction, anomaly map and anomaly regions; of a method that says only whether an image is
+        unusual the regions alone, empty, for their metadata. Existing layers are never touched: napari
         numbers a name that is taken.
     """
     stacked = not isinstance(inspection, Inspection)
@@ -60,8 +61,9 @@ def add_to_viewer(
     about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked)}
     place = place_of(source, len(shape) + 2)
 
+    localises = results[0].localises
     added: list[Layer] = []
-    if reconstruction:
+    if reconstruction and localises:
         pixels = _stack([r.reconstruction for r in results], shape)
         added.append(
             viewer.add_image(
@@ -74,17 +76,18 @@ def add_to_viewer(
                 **place,
             )
         )
-    added.append(
-        viewer.add_image(
-            _stack([r.anomaly_map for r in results], shape),
-            name=f"{base} anomaly map",
-            colormap=_fading(),
-            blending="translucent_no_depth",
-            contrast_limits=_limits(results),
-            metadata=about,
-            **place,
+    if localises:
+        added.append(
+            viewer.add_image(
+                _stack([r.anomaly_map for r in results], shape),
+                name=f"{base} anomaly map",
+                colormap=_fading(),
+                blending="translucent_no_depth",
+                contrast_limits=_limits(results),
+                metadata=about,
+                **place,
+            )
         )
-    )
     labels, features = _regions(results)
     regions = viewer.add_labels(
         _stack(labels, shape),
@@ -104,9 +107,10 @@ def add_to_viewer(
 def in_words(inspection: Inspection) -> str:
     """Say what one inspection found: ``fail, score 7.31 (limit 5.02), p = 0.0227, 2 regions``."""
     count = len(inspection.regions)
+    where = f"{count} region{'' if count == 1 else 's'}" if inspection.localises else "no map"
     return (
         f"{inspection.verdict}, score {inspection.score:.3g} (limit {inspection.threshold:.3g}), "
-        f"p = {inspection.p_value:.3g}, {count} region{'' if count == 1 else 's'}"
+        f"p = {inspection.p_value:.3g}, {where}"
     )
 
 

@@ -80,8 +80,11 @@ class ImagePCA:
 
     def pairs(self, images: Images) -> tuple[Pair, ...]:
         """Project onto the components and back."""
-        code = jnp.tensordot(images - self.mean, self.components, ((1, 2, 3), (1, 2, 3)))  # (n, k)
-        return (Pair(images, self.mean + jnp.tensordot(code, self.components, 1)),)
+        return (Pair(images, self.mean + jnp.tensordot(self.encode(images), self.components, 1)),)
+
+    def encode(self, images: Images) -> Float[Array, "n k"]:
+        """Project onto the components."""
+        return jnp.tensordot(images - self.mean, self.components, ((1, 2, 3), (1, 2, 3)))
 
     def latent_score(self, images: Images) -> None:
         """Return None: the components are not scored."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.dagmm import DAGMM
 from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.methods.recipes import AnyMethod, Recipe, Residual
 from napari_anomaly.core.methods.settings import changed, to_plain
@@ -106,6 +108,8 @@ RECIPES: Mapping[str, Recipe] = {
         Residual(smooth=0.0),
         standardise="none",
     ),
+    "one-class-svm": Recipe(OneClassSVM(), _grid(128), score="latent", latent_score="own"),
+    "dagmm": Recipe(DAGMM(), _grid(64), Residual(smooth=1.0), score="both", latent_score="own"),
 }
 """Named recipes, cheapest first; the names that ``fit`` and the command line take."""
 

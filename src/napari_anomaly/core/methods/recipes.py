@@ -10,13 +10,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.dagmm import DAGMM
 from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import STRICT
+from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.preprocess import Preprocessing
 
-AnyMethod = Linear | Autoencoder | VAE | FAnoGAN
+AnyMethod = Linear | Autoencoder | VAE | FAnoGAN | DAGMM | OneClassSVM
 Method = Annotated[AnyMethod, Field(discriminator="name")]
 
 
@@ -79,6 +81,16 @@ class Recipe:
             raise ValueError(
                 f"found latent_score={self.latent_score}; expected, for the method {self.method.name}, {known}"
             )
+
+        if self.score != "latent" and not self.localises:
+            raise ValueError(
+                f"found score={self.score}; expected latent: the method {self.method.name} has no map"
+            )
+
+    @property
+    def localises(self) -> bool:
+        """Whether the method says where an image is strange, not only whether."""
+        return bool(getattr(type(self.method), "localises", True))
 
     @property
     def measure(self) -> Literal["mahalanobis", "knn"] | None:

@@ -86,7 +86,7 @@ def calibrated_elbo(
 
     References
     ----------
-    Rybkin et al. 2021, arXiv:2006.13202, section 4.2 (optimal sigma-VAE).
+    Rybkin et al. 2021, arXiv:2006.13202 (optimal sigma-VAE).
     """
     (made, _), kl = _sampled(network, images, keys)
     error = over_batch(((images - made) ** 2).mean((1, 2, 3)), share)
