@@ -1,3 +1,4 @@
+from .core.coding import decode, encode
 from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
@@ -5,6 +6,7 @@ from .core.methods.knobs.autoencoder import Autoencoder
 from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.vae import VAE
+from .core.methods.knobs.vaegan import VAEGAN
 from .core.methods.recipes import Recipe
 from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
@@ -13,6 +15,7 @@ from .ui.layers import add_to_viewer
 
 __all__ = [
     "VAE",
+    "VAEGAN",
     "Autoencoder",
     "Dataset",
     "Detector",
@@ -26,6 +29,8 @@ __all__ = [
     "Sample",
     "Scan",
     "add_to_viewer",
+    "decode",
+    "encode",
     "evaluate",
     "fit",
     "fit_steps",

@@ -14,9 +14,10 @@ from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import STRICT
 from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
 from napari_anomaly.core.preprocess import Preprocessing
 
-AnyMethod = Linear | Autoencoder | VAE | FAnoGAN
+AnyMethod = Linear | Autoencoder | VAE | FAnoGAN | VAEGAN
 Method = Annotated[AnyMethod, Field(discriminator="name")]
 
 
