@@ -1,3 +1,4 @@
+from .core.coding import decode, encode
 from .core.comparing import Comparison, compare, compare_steps
 from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
@@ -8,6 +9,7 @@ from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
 from .core.methods.knobs.svm import OneClassSVM
 from .core.methods.knobs.vae import VAE
+from .core.methods.knobs.vaegan import VAEGAN
 from .core.methods.recipes import Recipe
 from .core.presence.check import (
     Presence,
@@ -25,6 +27,7 @@ from .ui.layers import add_to_viewer
 __all__ = [
     "DAGMM",
     "VAE",
+    "VAEGAN",
     "Autoencoder",
     "Comparison",
     "Dataset",
@@ -45,6 +48,8 @@ __all__ = [
     "add_to_viewer",
     "compare",
     "compare_steps",
+    "decode",
+    "encode",
     "evaluate",
     "fit",
     "fit_presence",

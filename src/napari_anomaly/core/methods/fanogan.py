@@ -23,7 +23,7 @@ from napari_anomaly.core.nn.blocks import Grid
 from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.critics import Critic, Generator
 from napari_anomaly.core.nn.devices import mesh_of_all
-from napari_anomaly.core.nn.samples import SAMPLES, mosaic, warn_of_collapse
+from napari_anomaly.core.nn.samples import Painter, check_range
 from napari_anomaly.core.nn.stages import Stages
 from napari_anomaly.core.nn.train import Show, averaged, on_first, repeat
 from napari_anomaly.core.nn.wasserstein import CriticLoss, generator_loss
@@ -123,21 +123,21 @@ class FittedFAnoGAN:
     grid: Grid
     knobs: FAnoGAN
 
-    def latents(self, images: Images) -> Latent:
+    def encode(self, images: Images) -> Latent:
         """Find the latents of images, as the knob ``score`` says."""
         network: Network = nnx.merge(self.graph, self.weights)
         if self.knobs.score == "encoder":
             return network.encoder.numbers(images)
         return searched(network.generator, network.critic, images, self.start, self.knobs)
 
-    def samples(self, latent: Latent) -> Images:
+    def decode(self, latent: Latent) -> Images:
         """Draw images in [-1, 1]."""
         network: Network = nnx.merge(self.graph, self.weights)
         return network.generator(latent)
 
     def pairs(self, images: Images) -> tuple[Pair, ...]:
         """Draw the images most like the given ones; with them, if wanted, what a level of the critic makes of both."""
-        drawn = self.samples(self.latents(images))
+        drawn = self.decode(self.encode(images))
         level = self.knobs.feature_level
         if level == 0:
             return (Pair(images, drawn),)
@@ -150,7 +150,7 @@ class FittedFAnoGAN:
         if self.knobs.image == "map":
             return None
         network: Network = nnx.merge(self.graph, self.weights)
-        latent = self.latents(images)
+        latent = self.encode(images)
         if self.knobs.score == "search":
             return search_loss(network.generator, network.critic, images, latent)
         return anomaly(network.critic, images, network.generator(latent), self.knobs.kappa)
@@ -181,24 +181,24 @@ def fit_steps(
     """
     grid: Grid = images.shape[1:]
     network: Any = fresh(Network, knobs, grid, seed)
-    _check(knobs, network, images)
+    check_range(images)
+    _check_level(knobs, network)
     began, stages, mesh = time.monotonic(), Stages.of(keeper), mesh_of_all()
     shared: dict[str, Any] = {"seed": seed, "mesh": mesh}
     first: dict[str, Any] = {
         "budget": None if budget is None else _FIRST * budget,
         "keeper": None if stages is None else stages.stage("generator"),
     }
-    generator, critic = yield from _adversaries(knobs, network, images, **shared, **first)
-    latent = jax.random.normal(jax.random.key(seed), (SAMPLES, knobs.latent))
-    drawn = _drawn(nnx.graphdef(network.generator), generator, latent)
-    warn_of_collapse(drawn, images.take(range(min(SAMPLES, len(images)))))
+    painter = Painter.of(network.generator, seed)
+    generator, critic = yield from _adversaries(knobs, network, painter, images, **shared, **first)
+    painter.warn_of_collapse(generator, images)
     second: dict[str, Any] = {
         "budget": None if budget is None else max(0.0, budget - (time.monotonic() - began)),
         "keeper": None if stages is None else stages.stage("encoder"),
     }
     encoder = yield from _encoder(knobs, network, (generator, critic), images, **shared, **second)
     weights: Weights = nnx.State({"generator": generator, "critic": critic, "encoder": encoder})
-    return FittedFAnoGAN(weights, latent[0], nnx.graphdef(network), grid, knobs)
+    return FittedFAnoGAN(weights, painter.latent[0], nnx.graphdef(network), grid, knobs)
 
 
 def restore(knobs: FAnoGAN, arrays: Mapping[str, np.ndarray]) -> FittedFAnoGAN:
@@ -211,22 +211,23 @@ def restore(knobs: FAnoGAN, arrays: Mapping[str, np.ndarray]) -> FittedFAnoGAN:
     return FittedFAnoGAN(weights, jax.device_put(arrays["start"]), graph, grid, knobs)
 
 
-def _check(knobs: FAnoGAN, network: Any, images: Stack) -> None:
+def _check_level(knobs: FAnoGAN, network: Any) -> None:
     if knobs.feature_level > len(network.critic.levels):
         raise RecipeError(
             f"found feature_level {knobs.feature_level}; expected at most {len(network.critic.levels)}, the number of "
             "the critic's levels"
         )
-    furthest = float(np.abs(images.take(range(min(SAMPLES, len(images))))).max())
-    if furthest > 1 + 1e-3:
-        raise RecipeError(
-            f"found intensities of up to {furthest:.3g} after normalisation; the generator draws -1 to 1. "
-            "Set preprocess.normalise.kind=fixed"
-        )
 
 
 def _adversaries(
-    knobs: FAnoGAN, network: Any, images: Stack, *, seed: int, mesh: Mesh, **others: Any
+    knobs: FAnoGAN,
+    network: Any,
+    painter: Painter,
+    images: Stack,
+    *,
+    seed: int,
+    mesh: Mesh,
+    **others: Any,
 ) -> Steps[Progress, None, tuple[Weights, Weights]]:
     """Train generator and critic; return the generator's averaged weights and the critic's last ones."""
     critic, c = nnx.split(network.critic, nnx.Param)
@@ -237,11 +238,7 @@ def _adversaries(
             Player("generator", generator, generator_loss, knobs.critic_steps),
         )
     )
-    latent = jax.random.normal(jax.random.key(seed), (SAMPLES, knobs.latent))
-    show = Show(
-        "training the generator",
-        lambda state: mosaic(_drawn(generator, state.sides[1].averaged(), latent)),
-    )
+    show = Show("training the generator", lambda state: painter.picture(state.sides[1]))
     begun = step.begun((c, g), knobs.training, mesh.size)
     state = yield from repeat(
         step, begun, images, knobs.training, seed=seed, mesh=mesh, show=show, **others
@@ -274,9 +271,3 @@ def _encoder(
         step, begun, images, knobs.encoding, seed=seed, mesh=mesh, show=show, **others
     )
     return averaged(state.sides[0], mesh)
-
-
-@partial(jax.jit, static_argnames="graph")
-def _drawn(graph: Any, weights: Weights, latent: Latent) -> Images:
-    generator: Generator = nnx.merge(graph, weights)
-    return generator(latent)

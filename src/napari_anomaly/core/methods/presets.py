@@ -11,6 +11,7 @@ from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
 from napari_anomaly.core.methods.recipes import AnyMethod, Recipe, Residual
 from napari_anomaly.core.methods.settings import changed, to_plain
 from napari_anomaly.core.normalise import Normalise
@@ -81,6 +82,7 @@ RECIPES: Mapping[str, Recipe] = {
         ),
     ),
     "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
+    "vae-gan": Recipe(VAEGAN(), _centred(Colour()), Residual(smooth=1.0)),
     "f-anogan": Recipe(FAnoGAN(), _centred(Colour()), Residual(smooth=1.0)),
     "f-anogan-slides": Recipe(
         FAnoGAN(

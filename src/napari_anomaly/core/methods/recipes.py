@@ -16,9 +16,10 @@ from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import STRICT
 from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
+from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
 from napari_anomaly.core.preprocess import Preprocessing
 
-AnyMethod = Linear | Autoencoder | VAE | FAnoGAN | DAGMM | OneClassSVM
+AnyMethod = Linear | Autoencoder | VAE | FAnoGAN | VAEGAN | DAGMM | OneClassSVM
 Method = Annotated[AnyMethod, Field(discriminator="name")]
 
 

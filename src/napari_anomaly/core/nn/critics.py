@@ -1,8 +1,8 @@
 """Generator, and the networks that look at images: critic, discriminator, and encoders built like them.
 
 Two kinds of levels: plain ones, a 4 x 4 (transposed) convolution of stride 2; and the residual blocks of Gulrajani et
-al. 2017, appendix F. Normalised is each image by itself (Ba et al. 2016, arXiv:1607.06450), never the batch: a gradient
-penalty is of one image, and so are losses that several devices share.
+al. 2017, appendix F. What is normalised is each image by itself (Ba et al. 2016, arXiv:1607.06450), never
+the batch: a gradient penalty is of one image, and so are losses that several devices share.
 """
 
 from collections.abc import Sequence
@@ -45,10 +45,7 @@ class Critic(nnx.Module):
         self.stem = None if blocks == "plain" else _Conv3(grid[2], widths[0], rngs=rngs)
         ends = [grid[2], *widths] if blocks == "plain" else list(widths)
         level = _Down if blocks == "plain" else _ResidualDown
-        self.levels = nnx.List(
-            level(a, b, normed=k > 0 or blocks == "residual", rngs=rngs)
-            for k, (a, b) in enumerate(pairwise(ends))
-        )
+        self.levels = nnx.List(level(a, b, rngs=rngs) for a, b in pairwise(ends))
         small = prod(bottom(grid, levels_of(widths, blocks)))
         self.dense = nnx.Linear(small, outputs, rngs=rngs)
 
@@ -105,16 +102,14 @@ def _normed(channels: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
 
 
 class _Down(nnx.Module):
-    """Convolution, kernel 4, stride 2; norm; leaky ReLU."""
+    """Convolution, kernel 4, stride 2; leaky ReLU. Not normalised, so that it sees how bright an image is."""
 
-    def __init__(self, inputs: int, outputs: int, *, normed: bool, rngs: nnx.Rngs) -> None:
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs) -> None:
         he = jax.nn.initializers.he_normal()
         self.convolution = nnx.Conv(inputs, outputs, (4, 4), (2, 2), kernel_init=he, rngs=rngs)
-        self.norm = _normed(outputs, rngs) if normed else None
 
     def __call__(self, x: Array) -> Array:
-        x = convolve(self.convolution, x)
-        return nnx.leaky_relu(x if self.norm is None else self.norm(x), _SLOPE)
+        return nnx.leaky_relu(convolve(self.convolution, x), _SLOPE)
 
 
 class _Up(nnx.Module):
@@ -143,8 +138,8 @@ class _Conv3(nnx.Module):
 class _ResidualDown(nnx.Module):
     """Norm, ReLU, convolution, twice, then the mean of 2 x 2 pixels; added to the input's mean, its channels mixed."""
 
-    def __init__(self, inputs: int, outputs: int, *, normed: bool, rngs: nnx.Rngs) -> None:
-        self.norms = nnx.List([_normed(inputs, rngs), _normed(inputs, rngs)] if normed else [])
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs) -> None:
+        self.norms = nnx.List([_normed(inputs, rngs), _normed(inputs, rngs)])
         self.convolutions = nnx.List(
             [_Conv3(inputs, inputs, rngs=rngs), _Conv3(inputs, outputs, rngs=rngs)]
         )

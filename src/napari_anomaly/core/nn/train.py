@@ -123,7 +123,7 @@ class Show:
     stage : str
         What users read: ``"training"``.
     picture : callable, optional
-        From a state to a device's array ``(y, x, c)`` in [0, 1]: fifty times during a training.
+        From a state to a device's array ``(y, x, c)`` in [0, 1]: up to fifty times during a training.
     """
 
     stage: str = "training"

@@ -9,7 +9,7 @@ from napari_anomaly.core.methods.knobs.shared import STRICT, Implementation, Tra
 
 ADVERSARIAL = Training(
     duration=6000,
-    learning_rate=5e-4,
+    learning_rate=1e-3,
     clip=None,
     beta1=0.0,
     beta2=0.9,
@@ -65,7 +65,7 @@ class FAnoGAN:
         default=0.05, gt=0, le=1, description="learning rate of the search (Adam)"
     )
     training: Training = ADVERSARIAL
-    encoding: Training = Training(duration=2000, learning_rate=1e-3)
+    encoding: Training = Training(duration=1200, learning_rate=1e-3)
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
