@@ -45,7 +45,7 @@ class VAEGAN:
         description="level of the discriminator whose residual joins that of the pixels; 0: none",
     )
     training: Training = Training(
-        duration=3000, learning_rate=1e-3, clip=None, beta1=0.5, average=0.99
+        duration=1500, learning_rate=1e-3, clip=None, beta1=0.5, average=0.99
     )
 
     def implementation(self) -> Implementation:
