@@ -197,7 +197,7 @@ def test_both_trainings_compile_once(fitted):
 def test_the_score_by_hand(fitted):
     """A = (1/n) |x - G(E(x))|^2 + kappa (1/n_d) |f(x) - f(G(E(x)))|^2."""
     images = jnp.asarray(RNG.uniform(-1, 1, (3, 8, 8, 1)), jnp.float32)
-    scoring = replace(fitted, knobs=replace(KNOBS, image="anomaly", kappa=0.5))
+    scoring = replace(fitted, knobs=replace(KNOBS, kappa=0.5))
 
     drawn = network(fitted).generator(network(fitted).encoder.numbers(images))
     features = [np.float64(network(fitted).critic.features(one)) for one in (images, drawn)]
@@ -206,14 +206,11 @@ def test_the_score_by_hand(fitted):
 
     np.testing.assert_allclose(scored(scoring, images), by_hand, rtol=1e-4)
     assert features[0].shape == (3, 2 * 2 * 8)
-    assert scoring.image_score(7.0, 3.0) == 3.0
-    assert fitted.latent_score(images) is None
-    assert fitted.image_score(7.0, None) == 7.0
 
 
 def test_the_search_finds_what_the_generator_can_draw(fitted):
     """AnoGAN: each image by itself, from the same start, down .9 sum |x - G(z)| + .1 sum |f(x) - f(G(z))|."""
-    seeking = replace(fitted, knobs=replace(KNOBS, score="search", image="anomaly"))
+    seeking = replace(fitted, knobs=replace(KNOBS, inversion="search"))
     images = decoded(fitted, jax.random.normal(jax.random.key(7), (3, 4)))
 
     found = encoded(seeking, images)
@@ -293,7 +290,7 @@ def test_the_slides_preset():
     for one in (first, second):
         assert (one.batch, one.learning_rate, one.flip, one.optimiser) == (32, 2e-4, True, "adam")
     assert (recipe.method.latent, recipe.method.critic_steps) == (100, 5)
-    assert recipe.method.image == "anomaly"
+    assert (recipe.score, recipe.latent_score) == ("latent", "own")
 
 
 def test_the_paper_preset():

@@ -31,10 +31,13 @@ def tiny(name):
     if recipe.method.name == "linear":
         return changed(recipe, knobs | {"scales": [1, 2]})
     if recipe.method.name == "f-anogan":
-        small = {"duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3, "average": 0.5}
+        small = {"duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3, "average": 0.8}
         stages = ("method.training.", "method.encoding.")
         knobs |= {stage + name: value for stage in stages for name, value in small.items()}
-        return changed(recipe, knobs | {"widths": [8, 8, 8], "latent": 16})
+        widths = [8, 8] if recipe.method.blocks == "plain" else [8, 8, 8]
+        return changed(recipe, knobs | {"widths": widths, "latent": 16})
+    if recipe.method.name == "vae-gan":
+        knobs["level"] = 2
     if recipe.method.name == "one-class-svm":
         return changed(recipe, knobs | {"components": 4})
     knobs |= {"widths": [8, 8], "duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3}

@@ -254,9 +254,6 @@ class OffByAQuarter:
     def latent_score(self, images):
         return None
 
-    def image_score(self, pooled, latent):
-        return pooled
-
     def reach(self):
         return None
 

@@ -16,7 +16,7 @@ from napari_anomaly.core.methods.fitted import Fitted
 from napari_anomaly.core.methods.latent import Space
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.preprocess import Undo
-from napari_anomaly.core.scoring import Latent, look, pooled
+from napari_anomaly.core.scoring import look, pooled
 from napari_anomaly.core.standardise import Moments, Residuals, Standardisation
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.types import AnomalyMap, Image, Progress, Sample
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
     """What one held-out normal shows: residual maps, latent scores, and the way back to its own grid."""
 
     residuals: Residuals
-    latent: Latent
+    latent: float | None
     undo: Undo
 
 
@@ -99,7 +99,7 @@ def calibrating(
 
     def judged(one: Shown, standardisation: Standardisation) -> _Seen:
         anomaly_map = on_own_grid(standardisation.apply(one.residuals), one.undo)
-        return parts_of(recipe, fitted, anomaly_map, one.latent), float(anomaly_map.max())
+        return parts_of(recipe, anomaly_map, one.latent), float(anomaly_map.max())
 
     alone = first_alone(show)  # it compiles
     normals, moments = _Normals(show, read), Moments.none((1, 1, 1))
@@ -152,27 +152,20 @@ def on_own_grid(standardised: np.ndarray, undo: Undo) -> AnomalyMap:
     return undo(np.asarray(standardised, np.float32)[..., None])[..., 0]
 
 
-def parts_of(
-    recipe: Recipe, fitted: Fitted, anomaly_map: AnomalyMap, latent: Latent
-) -> tuple[float, ...]:
+def parts_of(recipe: Recipe, anomaly_map: AnomalyMap, latent: float | None) -> tuple[float, ...]:
     """Return what an image's score is made of: the score of its map, its latent score, or one after the other."""
-    of_map = fitted.image_score(pooled(anomaly_map, recipe.pool), latent.own)
+    of_map = pooled(anomaly_map, recipe.pool)
     if recipe.score == "map":
         return (of_map,)
-    of_latent = latent.own if recipe.latent_score == "own" else latent.distance
-    assert of_latent is not None  # the recipe says that the method has it
-    return (of_latent,) if recipe.score == "latent" else (of_map, of_latent)
+    assert latent is not None  # the recipe says that the method has it
+    return (latent,) if recipe.score == "latent" else (of_map, latent)
 
 
 def score_of(
-    recipe: Recipe,
-    fitted: Fitted,
-    calibration: Calibration,
-    anomaly_map: AnomalyMap,
-    latent: Latent,
+    recipe: Recipe, calibration: Calibration, anomaly_map: AnomalyMap, latent: float | None
 ) -> float:
-    """Return an image's score from its map and its latent scores."""
-    parts = parts_of(recipe, fitted, anomaly_map, latent)
+    """Return an image's score from its map and its latent score."""
+    parts = parts_of(recipe, anomaly_map, latent)
     if calibration.parts is None:
         return parts[0]
     return combined((parts[0], parts[1]), calibration.parts)

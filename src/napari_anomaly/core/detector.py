@@ -92,7 +92,7 @@ class Detector:
         pixels, undo = self.recipe.preprocess.apply(image)
         standardised, reconstruction, latent = self._scorer(pixels)
         anomaly_map = on_own_grid(standardised, undo)
-        score = score_of(self.recipe, self.fitted, self.calibration, anomaly_map, latent)
+        score = score_of(self.recipe, self.calibration, anomaly_map, latent)
         labels, found = regions(
             anomaly_map,
             self.calibration.map_threshold,

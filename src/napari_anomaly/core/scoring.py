@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +18,14 @@ from napari_anomaly.core.residuals import residual_map
 from napari_anomaly.core.standardise import Residuals, Standardisation
 from napari_anomaly.core.types import AnomalyMap, Image
 
-_Latents = tuple[Float[Array, " n"] | None, Float[Array, " n"] | None]
-
-
-class Latent(NamedTuple):
-    """What the latent alone says of an image: by the method's own measure, and by its code's distance from others'."""
-
-    own: float | None
-    distance: float | None
-
 
 @dataclass(frozen=True)
 class Look:
-    """Residual maps, finest reconstruction in [0, 1], latent scores, and the way back to the image's own grid."""
+    """Residual maps, finest reconstruction in [0, 1], latent score, and the way back to the image's own grid."""
 
     residuals: Residuals
     reconstruction: Pixels
-    latent: Latent
+    latent: float | None
     undo: Undo
 
 
@@ -49,7 +40,7 @@ def look(recipe: Recipe, fitted: Fitted, image: Image, space: Space | None = Non
     pixels, undo = recipe.preprocess.apply(image)
     mean, std = recipe.preprocess.normalise.moments()
     residuals, reconstruction, latent = _evidence(
-        (fitted, space), pixels[None], mean, std, recipe.residual
+        (fitted, space), pixels[None], mean, std, recipe.residual, recipe.own
     )
     return Look(np.asarray(residuals)[0], np.asarray(reconstruction)[0], _first(latent), undo)
 
@@ -57,7 +48,7 @@ def look(recipe: Recipe, fitted: Fitted, image: Image, space: Space | None = Non
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["fitted", "space", "moments", "standards"],
-    meta_fields=["residual"],
+    meta_fields=["residual", "own"],
 )
 @dataclass(frozen=True)
 class Scorer:
@@ -68,6 +59,7 @@ class Scorer:
     moments: tuple[Array, Array]
     standards: tuple[Array, Array]
     residual: Residual
+    own: bool
 
     @classmethod
     def of(
@@ -81,10 +73,10 @@ class Scorer:
         moments, standards = jax.device_put(
             (recipe.preprocess.normalise.moments(), (standardisation.mean, standardisation.std))
         )
-        return cls(fitted, space, moments, standards, recipe.residual)
+        return cls(fitted, space, moments, standards, recipe.residual, recipe.own)
 
-    def __call__(self, pixels: Pixels) -> tuple[AnomalyMap, Pixels, Latent]:
-        """Return map, finest reconstruction and latent scores of one preprocessed image ``(y, x, c)``, on its grid."""
+    def __call__(self, pixels: Pixels) -> tuple[AnomalyMap, Pixels, float | None]:
+        """Return map, finest reconstruction and latent score of one preprocessed image ``(y, x, c)``, on its grid."""
         standardised, reconstruction, latent = _scored(self, pixels[None])
         return (
             np.array(standardised),  # a copy, which may be written to
@@ -96,9 +88,9 @@ class Scorer:
 @jax.jit
 def _scored(
     scorer: Scorer, images: Float[Array, "1 y x c"]
-) -> tuple[Float[Array, "y x"], Float[Array, "1 y x c"], _Latents]:
+) -> tuple[Float[Array, "y x"], Float[Array, "1 y x c"], Float[Array, " 1"] | None]:
     residuals, reconstruction, latent = _shown(
-        (scorer.fitted, scorer.space), images, *scorer.moments, scorer.residual
+        (scorer.fitted, scorer.space), images, *scorer.moments, scorer.residual, scorer.own
     )
     mean, std = scorer.standards
     return ((residuals[0] - mean) / std).mean(0), reconstruction, latent
@@ -110,8 +102,9 @@ def _shown(
     mean: Array,
     std: Array,
     residual: Residual,
-) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], _Latents]:
-    """Residual maps, finest reconstruction in [0, 1], and latent scores of images in [0, 1]."""
+    own: bool,
+) -> tuple[Float[Array, "n s y x"], Float[Array, "n y x c"], Float[Array, " n"] | None]:
+    """Residual maps, finest reconstruction in [0, 1], and the latent scores that the recipe asks for, if any."""
     fitted, space = judges
     normal = (images - mean) / std
     pairs = fitted.pairs(normal)
@@ -126,16 +119,17 @@ def _shown(
         )
         maps.append(stretch(one, (images.shape[1], images.shape[2]), smooth=residual.smooth))
     finest = pairs[0].reconstruction * std + mean
-    distance = None if space is None else space(fitted.encode(normal))
-    return jnp.stack(maps, axis=1), finest, (fitted.latent_score(normal), distance)
+    latent = fitted.latent_score(normal) if own else None
+    latent = latent if space is None else space(fitted.encode(normal))
+    return jnp.stack(maps, axis=1), finest, latent
 
 
-def _first(latents: _Latents) -> Latent:
-    """Take those of the first image, as numbers."""
-    return Latent(*(None if one is None else float(np.asarray(one)[0]) for one in latents))
+def _first(latent: Float[Array, " n"] | None) -> float | None:
+    """Take that of the first image, as a number."""
+    return None if latent is None else float(np.asarray(latent)[0])
 
 
-_evidence = jax.jit(_shown, static_argnames="residual")
+_evidence = jax.jit(_shown, static_argnames=("residual", "own"))
 
 
 def pooled(anomaly_map: AnomalyMap, kind: Literal["max", "top", "mean"]) -> float:

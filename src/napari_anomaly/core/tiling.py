@@ -32,7 +32,7 @@ from napari_anomaly.core.preprocess import (
     Undo,
 )
 from napari_anomaly.core.progress import watched
-from napari_anomaly.core.scoring import Latent, Scorer
+from napari_anomaly.core.scoring import Scorer
 from napari_anomaly.core.tables import REGION_COLUMNS, csv_bytes, region_row
 from napari_anomaly.core.threads import first_alone, in_order
 from napari_anomaly.core.tiles import Axis, Overlaps, margin, moves
@@ -103,7 +103,7 @@ class Seen(NamedTuple):
     """Map of a tile, and latent scores of the windows that begin at ``(y, x)``, where the method has such."""
 
     anomaly_map: AnomalyMap
-    latents: Mapping[tuple[int, int], Latent]
+    latents: Mapping[tuple[int, int], float | None]
 
 
 Look = Callable[[Rectangle], Seen]
@@ -334,7 +334,7 @@ def _by_windows(detector: Detector, large: Large, field: tuple[int, int]) -> Loo
 
     def look(area: Rectangle) -> Seen:
         anomaly_map = np.zeros([one.stop - one.start for one in area], np.float32)
-        latents: dict[tuple[int, int], Latent] = {}
+        latents: dict[tuple[int, int], float | None] = {}
         across = (axis.touching(one) for axis, one in zip(axes, area, strict=True))
         for (y, rows, in_y, along_y), (x, columns, in_x, along_x) in product(*across):
             window = slice(y, y + field[0]), slice(x, x + field[1])
@@ -380,8 +380,8 @@ def _scores(
         cell = seen.anomaly_map[begin[0] :, begin[1] :][: field[0], : field[1]]
         # the window that shows a smaller field at the border was moved into the image
         place = min(y, shape[0] - field[0]), min(x, shape[1] - field[1])
-        latent = seen.latents.get(place, Latent(None, None))
-        score = score_of(detector.recipe, detector.fitted, detector.calibration, cell, latent)
+        latent = seen.latents.get(place)
+        score = score_of(detector.recipe, detector.calibration, cell, latent)
         yield y // field[0], x // field[1], score
 
 

@@ -56,10 +56,6 @@ class FittedAutoencoder:
     def latent_score(self, images: Images) -> None:
         """Return None: a plain autoencoder has no measure of its own."""
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> tuple[Reach, ...] | None:
         """What the convolutions see; None with a dense latent, which is of the whole image."""
         network: Network = nnx.merge(self.graph, self.weights)

@@ -123,10 +123,6 @@ class FittedDAGMM:
         """Return the energy."""
         return energy_of(self.mixture, self.network.points(images)[0])
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""
 

@@ -124,9 +124,9 @@ class FittedFAnoGAN:
     knobs: FAnoGAN
 
     def encode(self, images: Images) -> Latent:
-        """Find the latents of images, as the knob ``score`` says."""
+        """Find the latents of images, as the knob ``inversion`` says."""
         network: Network = nnx.merge(self.graph, self.weights)
-        if self.knobs.score == "encoder":
+        if self.knobs.inversion == "encoder":
             return network.encoder.numbers(images)
         return searched(network.generator, network.critic, images, self.start, self.knobs)
 
@@ -145,19 +145,13 @@ class FittedFAnoGAN:
         of_both = (network.critic.maps(one)[level - 1] for one in (images, drawn))
         return Pair(images, drawn), Pair(*of_both)
 
-    def latent_score(self, images: Images) -> Float[Array, " n"] | None:
-        """Return the paper's score of each image; None where the map is pooled instead."""
-        if self.knobs.image == "map":
-            return None
+    def latent_score(self, images: Images) -> Float[Array, " n"]:
+        """Return the paper's score of each image."""
         network: Network = nnx.merge(self.graph, self.weights)
         latent = self.encode(images)
-        if self.knobs.score == "search":
+        if self.knobs.inversion == "search":
             return search_loss(network.generator, network.critic, images, latent)
         return anomaly(network.critic, images, network.generator(latent), self.knobs.kappa)
-
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the paper's score, or the pooled map."""
-        return pooled if latent is None else latent
 
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""

@@ -54,9 +54,6 @@ class Fitted(Protocol):
     def latent_score(self, images: Images) -> Float[Array, " n"] | None:
         """Return the method's own measure of how strange the latents are, higher is stranger; None if it has none."""
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return an image's score from its pooled map and its own latent score, where a recipe's score is ``map``."""
-
     def reach(self) -> tuple[Reach, ...] | None:
         """Say how far around a pixel each of the pairs looks; None if at the whole image."""
 

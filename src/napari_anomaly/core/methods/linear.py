@@ -52,10 +52,6 @@ class PatchPCA:
     def latent_score(self, images: Images) -> None:
         """Return None: the components are not scored."""
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> tuple[Reach, ...]:
         """A patch on every side, at each scale."""
         return tuple(Reach(scale, self.patch - 1, scale) for scale in self.scales)
@@ -88,10 +84,6 @@ class ImagePCA:
 
     def latent_score(self, images: Images) -> None:
         """Return None: the components are not scored."""
-
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
 
     def reach(self) -> None:
         """Return None: the components are as large as the image."""

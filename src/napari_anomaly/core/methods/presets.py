@@ -87,20 +87,20 @@ RECIPES: Mapping[str, Recipe] = {
     "f-anogan-slides": Recipe(
         FAnoGAN(
             latent=100,
-            image="anomaly",
             training=replace(_SLIDES, duration=1500),
             encoding=replace(_SLIDES, duration=200),
         ),
         _centred(Colour(to="rgb")),
         Residual(smooth=0.0),
         standardise="none",
+        score="latent",
+        latent_score="own",
     ),
     "f-anogan-paper": Recipe(
         FAnoGAN(
             widths=(64, 128, 256, 512, 512),
             blocks="residual",
             latent=128,
-            image="anomaly",
             training=replace(_PAPER, duration=29_500, learning_rate=1e-4, average=0.999),
             encoding=replace(
                 _PAPER, duration=50_000, learning_rate=5e-5, optimiser="rmsprop", average=0.0
@@ -109,6 +109,8 @@ RECIPES: Mapping[str, Recipe] = {
         _centred(Colour(to="grey")),
         Residual(smooth=0.0),
         standardise="none",
+        score="latent",
+        latent_score="own",
     ),
     "one-class-svm": Recipe(OneClassSVM(), _grid(128), score="latent", latent_score="own"),
     "dagmm": Recipe(DAGMM(), _grid(64), Residual(smooth=1.0), score="both", latent_score="own"),

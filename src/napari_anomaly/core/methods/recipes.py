@@ -94,6 +94,11 @@ class Recipe:
         return bool(getattr(type(self.method), "localises", True))
 
     @property
+    def own(self) -> bool:
+        """Whether the score needs the method's own measure of latents."""
+        return self.score != "map" and self.latent_score == "own"
+
+    @property
     def measure(self) -> Literal["mahalanobis", "knn"] | None:
         """Which distance of codes the score needs, if any."""
         return None if self.score == "map" or self.latent_score == "own" else self.latent_score

@@ -65,10 +65,6 @@ class FittedSVM:
         score: Float[Array, " n"] = -(inside.sum(1) + own["offset"])
         return score
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map, which is 0."""
-        return pooled
-
     def reach(self) -> None:
         """Return None: features are of the whole image."""
 

@@ -184,10 +184,6 @@ class FittedVAE:
         """Return the KL term."""
         return divergence(*self.network.encode(images))
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""
 

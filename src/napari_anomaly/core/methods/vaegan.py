@@ -142,10 +142,6 @@ class FittedVAEGAN:
     def latent_score(self, images: Images) -> None:
         """Return None: the latent is not scored."""
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> None:
         """Return None: the latent is of the whole image."""
 

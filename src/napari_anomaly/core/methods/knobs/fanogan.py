@@ -1,6 +1,6 @@
 """Knobs of f-AnoGAN."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -47,13 +47,9 @@ class FAnoGAN:
     kappa: float = Field(
         default=1.0, ge=0, description="weight of the critic's features in encoding and score"
     )
-    score: Literal["encoder", "search"] = Field(
+    inversion: Literal["encoder", "search"] = Field(
         default="encoder",
         description="latent of an inspected image: by the encoder, or by gradient search as in AnoGAN",
-    )
-    image: Literal["map", "anomaly"] = Field(
-        default="map",
-        description="image score: the pooled map, or the paper's A = A_R + kappa A_D",
     )
     feature_level: int = Field(
         default=0,
@@ -66,6 +62,12 @@ class FAnoGAN:
     )
     training: Training = ADVERSARIAL
     encoding: Training = Training(duration=1200, learning_rate=1e-3)
+
+    later: ClassVar[tuple[str, ...]] = ("inversion", "feature_level", "search_steps", "search_rate")
+    """What may still be changed when it is trained."""
+
+    measures: ClassVar[tuple[str, ...]] = ("own", "mahalanobis", "knn")
+    """Latent scores: its own is the paper's A = A_R + kappa A_D; of a search, AnoGAN's."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""

@@ -1,6 +1,6 @@
 """Knobs of the VAE-GAN."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -45,8 +45,14 @@ class VAEGAN:
         description="level of the discriminator whose residual joins that of the pixels; 0: none",
     )
     training: Training = Training(
-        duration=3000, learning_rate=1e-3, clip=None, beta1=0.5, average=0.99
+        duration=1500, learning_rate=1e-3, clip=None, beta1=0.5, average=0.99
     )
+
+    later: ClassVar[tuple[str, ...]] = ("feature_level",)
+    """What may still be changed when it is trained."""
+
+    measures: ClassVar[tuple[str, ...]] = ("mahalanobis", "knn")
+    """Latent scores."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
