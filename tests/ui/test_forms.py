@@ -11,7 +11,7 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.methods.settings import knobs_of
 from napari_anomaly.core.preprocess import Equalise, FalseColour
-from napari_anomaly.ui.forms import RecipeForm, label_of
+from napari_anomaly.ui.forms import RecipeForm, label_of, sections_of
 from napari_anomaly.ui.steps import own_knobs, step_knobs
 
 
@@ -43,9 +43,10 @@ def test_every_knob_explains_itself(form_of, name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_no_two_fields_have_one_name(form_of, name):
-    names = [label_of(path) for path in form_of(RECIPES[name]).fields]
-    assert len(set(names)) == len(names)
+def test_no_two_fields_of_a_section_have_one_name(form_of, name):
+    for title, paths in sections_of(form_of(RECIPES[name]).fields).items():
+        names = [label_of(path) for path in paths]
+        assert len(set(names)) == len(names), title
 
 
 @pytest.mark.parametrize(

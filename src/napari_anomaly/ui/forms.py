@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
@@ -18,7 +19,13 @@ from napari_anomaly.ui.steps import own_knobs, step_knobs, with_steps
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-_TITLES = {"method": "Method", "training": "Training", "preprocess": "Images", "residual": "Map"}
+_TITLES = {
+    "method": "Method",
+    "training": "Training",
+    "encoding": "Training of the encoder",
+    "preprocess": "Images",
+    "residual": "Map",
+}
 _LABELS = {
     "preprocess.steps.*.to": "colour",
     "preprocess.normalise.kind": "normalise",
@@ -28,6 +35,8 @@ _LABELS = {
     "method.down": "halve by",
     "method.training.average": "average weights",
     "method.training.clip": "clip gradient",
+    "method.encoding.average": "average weights",
+    "method.encoding.clip": "clip gradient",
     "pool": "image score",
     "min_area": "smallest region",
 }
@@ -62,7 +71,7 @@ class RecipeForm(QWidget):
         patient(self.region)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for title, paths in _sections(self._knobs).items():
+        for title, paths in sections_of(self._knobs).items():
             layout.addWidget(QLabel(f"<b>{title}</b>"))
             rows = self._rows(paths)
             layout.addLayout(rows)
@@ -179,7 +188,8 @@ def value_of(field: ValueWidget[Any]) -> Any:
 
 
 def _float_field(knob: Knob) -> FloatSpinBox:
-    digits = 2 if knob.value >= 0.1 or knob.value == 0 else 5
+    written = -int(Decimal(str(knob.value)).as_tuple().exponent)  # .999 shall not become 1.00
+    digits = max(written, 2 if knob.value >= 0.1 or knob.value == 0 else 5)
     least = -float(_MOST) if knob.least is None else knob.least
     most = float(_MOST) if knob.most is None else knob.most
     field = FloatSpinBox(value=knob.value, min=least, max=most, step=10.0**-digits)
@@ -201,7 +211,8 @@ def _general(path: str) -> str:
     return re.sub(r"\.\d+\.", ".*.", path)
 
 
-def _sections(paths: Iterable[str]) -> dict[str, list[str]]:
+def sections_of(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Group knobs under the titles that people read."""
     sections: dict[str, list[str]] = {}
     for path in paths:
         titles = [_TITLES[part] for part in path.split(".")[:-1] if part in _TITLES]
