@@ -132,11 +132,14 @@ def test_every_fold_learns_from_its_own_pictures_alone(monkeypatch):
 
     monkeypatch.setattr(svm, "fit_steps", spied)
     dark = [picture(k, False) // 8 for k in range(3)]  # one fold's statistics are not another's
-    made = fit(good(6), defect(3) + dark)
+    pictures = good(6) + defect(3) + dark
+    made = fit(pictures[:6], pictures[6:])
     *folds, (everything, _, last) = calls
     assert len(folds) == 6
     assert last is made.model
     rows = {row.tobytes() for row in everything}
+    alone = [svm.describe(made.preprocess.apply(image)[0][None]).tobytes() for image in pictures]
+    assert rows == set(alone)  # a picture's features know no other picture
     held = [rows - {row.tobytes() for row in features} for features, _, _ in folds]
     assert [len(one) for one in held] == [2] * 6  # one of each class
     assert set.union(*held) == rows

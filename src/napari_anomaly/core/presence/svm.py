@@ -12,7 +12,7 @@ from napari_anomaly.core.presence.features import describe as features_of
 from napari_anomaly.core.presence.features import histogram_length
 from napari_anomaly.core.types import Progress
 
-_C = 10.0  # what a training image may weigh at most, times its class's weight
+_C = 10.0  # what a training image of the scarcer class may weigh at most
 _WIDE = 0.1  # of 1 / total variance: so wide that the kernel is nearly linear between the training images
 
 Features = Float[np.ndarray, "n d"]
@@ -71,7 +71,8 @@ def fit_steps(
     HOG and histogram are each divided by their total standard deviation over the training images, so that they count
     alike. gamma is 0.1 over the total variance of the scaled features (scikit-learn's ``"scale"`` is 1 over it): few
     images call for a nearly linear machine, as Dalal and Triggs use one; but far from all of them the decision goes
-    back to the intercept instead of growing. C is 10, times n / (2 n_class) so that both classes weigh the same.
+    back to the intercept instead of growing. C is 10 for the scarcer class, and less for the other in proportion, so
+    that both weigh the same: were it 10 or more for both, it would hold back nobody, and the few would be outvoted.
     ``seed`` changes nothing: the problem is convex.
 
     References
@@ -83,7 +84,9 @@ def fit_steps(
     yield Progress("training", 0, 1)
     scale, blocks = _scale(features, features.shape[1] - histogram_length(channels))
     gamma = _WIDE / blocks
-    machine = SVC(C=_C, kernel="rbf", gamma=gamma, class_weight="balanced")
+    counts = {True: int(present.sum()), False: int((~present).sum())}
+    weights = {side: min(counts.values()) / count for side, count in counts.items()}
+    machine = SVC(C=_C, kernel="rbf", gamma=gamma, class_weight=weights)
     machine.fit(features / scale, present)
     yield Progress("training", 1, 1)
     return FittedSvm(
