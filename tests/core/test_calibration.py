@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from napari_anomaly.core.calibration import Calibration, normals_needed, smallest_rate
 from napari_anomaly.core.errors import CalibrationError
@@ -182,3 +183,25 @@ def test_a_nan_score_never_passes():
 def test_impossible_confidence(confidence):
     with pytest.raises(CalibrationError, match="expected one in"):
         calibration([1, 2, 3], 0.25).false_alarm_bound(confidence)
+
+
+def test_the_review_band_holds_what_lies_between_the_ranks():
+    scores = np.arange(1.0, 20)  # 19 normals: ranks 1 of .05 and 4 of .2, in twentieths
+    one = Calibration(scores, scores, 0.05, review=0.2)
+    assert (one.threshold, one.review_threshold) == (19, 16)
+    assert one.review_load == pytest.approx(3 / 20)
+    assert one.review_bound() == pytest.approx(stats.beta.ppf(0.95, 4, 16))
+    assert one.false_alarm_bound() == pytest.approx(stats.beta.ppf(0.95, 1, 19))
+    assert Calibration(scores, scores, 0.05).review_load == 0
+
+
+def test_the_expected_review_load_is_met_on_average():
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(400):
+        scores = rng.exponential(size=39)
+        one = Calibration(scores, scores, 0.05, review=0.25)
+        new = rng.exponential(size=200)
+        shares.append(np.mean([one.verdict(s) == "review" for s in new]))
+    assert one.review_load == pytest.approx(8 / 40)  # ranks 10 and 2
+    assert np.mean(shares) == pytest.approx(8 / 40, abs=0.01)

@@ -80,12 +80,12 @@ def table(path):
 def test_help_answers_without_loading_what_is_heavy():
     script = (
         "import sys; from napari_anomaly.cli import main; code = main(['--help'])\n"
-        "heavy = {'jax', 'flax', 'matplotlib', 'skimage', 'scipy', 'napari', 'qtpy'}\n"
+        "heavy = {'jax', 'flax', 'matplotlib', 'skimage', 'scipy', 'numpy', 'napari', 'qtpy'}\n"
         "sys.exit(f'loaded {heavy & set(sys.modules)}' if heavy & set(sys.modules) else code)"
     )
     done = quietly([sys.executable, "-c", script])
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("demo", "fit", "inspect", "evaluate", "methods", "napari"):
+    for command in ("demo", "fit", "inspect", "evaluate", "compare", "methods", "napari"):
         assert f" {command} " in done.stdout
 
 

@@ -49,6 +49,13 @@ def with_review(detector: "Detector", review: float | None) -> "Detector":
     return detector.calibrate(false_alarm=detector.calibration.false_alarm, review=review)
 
 
+def check_stakes(prevalence: float | None, costs: tuple[float, float] | None) -> None:
+    """Refuse before hours of fitting what could not be used after them."""
+    from napari_anomaly.core.costs import Stakes
+
+    Stakes.of(prevalence, costs)
+
+
 def use(device: Device) -> None:
     """Compute on this device from now on."""
     from napari_anomaly.core.nn.devices import use

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from napari_anomaly.cli.common import check_writable, use
+from napari_anomaly.cli.common import check_stakes, check_writable, use
 from napari_anomaly.cli.saying import say, tell
-from napari_anomaly.core.costs import Stakes
 from napari_anomaly.options import Device, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def compare(
     if not folders:
         raise UsageError("found no folders; expected one or more in the MVTec layout")
     check_writable(out / "index.html")
-    Stakes.of(prevalence, costs)
+    check_stakes(prevalence, costs)
     names, files = _listed(methods), [Path(name) for name in _listed(detectors)]
     if not names and not files:
         raise UsageError(

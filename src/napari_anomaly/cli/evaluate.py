@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from napari_anomaly.cli.common import check_writable, fitted_detector, loaded_detector, with_review
+from napari_anomaly.cli.common import (
+    check_stakes,
+    check_writable,
+    fitted_detector,
+    loaded_detector,
+    with_review,
+)
 from napari_anomaly.cli.saying import say
-from napari_anomaly.core.costs import Stakes
 from napari_anomaly.options import USUAL, Device, Fitting, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ def evaluate(
     """
     if detector is not None and replace(fitting, review=None) != USUAL:
         raise UsageError("found --detector and options for fitting; expected one of them")
-    Stakes.of(prevalence, costs)  # refused before hours of fitting
+    check_stakes(prevalence, costs)
     for target in (to_json, out and out / "report.json"):
         if target is not None and target != Path("-"):
             check_writable(target)

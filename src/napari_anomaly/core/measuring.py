@@ -3,7 +3,7 @@
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,7 +82,7 @@ def _of_some(
     counts = sum((t.counts for t in trials if t.counts), start=Confusion(0, 0, 0, 0))
     verdicts = [t.row.verdict for t in _defective(trials)]
     overlaps = [t.row.aupimo for t in trials if t.row.aupimo is not None]
-    scores = scores_of(trials, good=False)
+    lower = _if_finite(lower_capability, scores_of(trials, good=False), calibration.threshold)
     return {
         "image_auroc": images.auroc if images else None,
         "image_ap": images.average_precision if images else None,
@@ -95,9 +95,7 @@ def _of_some(
         "pixel_iou_at_threshold": counts.iou if pixels else None,
         "escape_rate": _share([v != "fail" for v in verdicts]),
         "escape_rate_past_review": _share([v == "pass" for v in verdicts]),
-        "cpl_defect": lower_capability(scores, calibration.threshold).index
-        if len(scores)
-        else None,
+        "cpl_defect": lower.index if lower else None,
     }
 
 
@@ -150,8 +148,10 @@ def _limits(calibration: Calibration) -> Numbers:
 def _capabilities(trials: Sequence[Trial], threshold: float) -> Numbers:
     """Of the test images' scores: the threshold does not come from them, so it is not fitted to them."""
     good, defective = scores_of(trials, good=True), scores_of(trials, good=False)
-    upper = upper_capability(good, threshold) if len(good) else None
-    lower = lower_capability(defective, threshold) if len(defective) else None
+    upper, lower = (
+        _if_finite(upper_capability, good, threshold),
+        _if_finite(lower_capability, defective, threshold),
+    )
     both = [one.index for one in (upper, lower) if one is not None and one.index is not None]
     return {
         "cpu_good": upper.index if upper else None,
@@ -159,6 +159,13 @@ def _capabilities(trials: Sequence[Trial], threshold: float) -> Numbers:
         **_details("cpl_defect", lower),
         "cpk": min(both) if len(both) == 2 else None,
     }
+
+
+def _if_finite(
+    capability: Callable[[np.ndarray, float], Capability], scores: np.ndarray, threshold: float
+) -> Capability | None:
+    usable = len(scores) and np.isfinite(scores).all() and np.isfinite(threshold)
+    return capability(scores, threshold) if usable else None
 
 
 def _details(name: str, one: Capability | None) -> Numbers:
