@@ -2,7 +2,9 @@ from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
+from .core.methods.knobs.denoising import Denoising
 from .core.methods.knobs.linear import Linear
+from .core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from .core.methods.knobs.vae import VAE
 from .core.methods.recipes import Recipe
 from .core.report import Report, evaluate
@@ -14,6 +16,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Dataset",
+    "Denoising",
     "Detector",
     "Inspection",
     "Linear",
@@ -21,6 +24,7 @@ __all__ = [
     "Recipe",
     "Region",
     "Report",
+    "SSIMAutoencoder",
     "Sample",
     "Scan",
     "add_to_viewer",

@@ -20,6 +20,16 @@ COLOUR = {"linear-image", "autoencoder", "autoencoder-mvtec"}
 """Trained on RGB here; the others on grey, so that both are trained."""
 
 
+SMALL_SSIM = {
+    "halvings": 4,
+    "latent": 16,
+    "stride": 7,
+    "duration": 60,
+    "batch": 4,
+    "learning_rate": 2e-3,
+}
+
+
 def tiny(name):
     """The recipe at 32 x 32 pixels with small networks and few steps; what it is made of stays."""
     recipe = RECIPES[name]
@@ -30,6 +40,8 @@ def tiny(name):
     knobs = {"preprocess.steps": steps}
     if recipe.method.name == "linear":
         return changed(recipe, knobs | {"scales": [1, 2]})
+    if recipe.method.name == "ssim-autoencoder":
+        return changed(recipe, knobs | SMALL_SSIM | {"method.crop": recipe.method.crop and 16})
     knobs |= {"widths": [8, 8], "duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3}
     if recipe.method.latent is not None:
         knobs["latent"] = 16

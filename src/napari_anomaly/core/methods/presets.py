@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.denoising import Denoising
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.methods.recipes import AnyMethod, Recipe, Residual
 from napari_anomaly.core.methods.settings import changed, to_plain
@@ -15,6 +17,11 @@ from napari_anomaly.core.preprocess import Colour, Equalise, Preprocessing, Resi
 
 def _grid(size: int) -> Preprocessing:
     return Preprocessing((Colour(), Resize(size=(size, size))))
+
+
+_WITHIN_256 = Preprocessing(
+    (Colour(), Resize(size=(256, 256), enlarge=True)), Normalise(kind="none")
+)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -56,6 +63,27 @@ RECIPES: Mapping[str, Recipe] = {
         Preprocessing(
             (Colour(to="rgb"), Resize(size=(256, 256), enlarge=True)), Normalise(kind="fixed")
         ),
+    ),
+    "denoising": Recipe(
+        Denoising(),
+        Preprocessing((Colour(), Resize(size=(128, 128))), Normalise(kind="none")),
+        Residual(smooth=2.0),
+    ),
+    "ssim-autoencoder": Recipe(
+        SSIMAutoencoder(),
+        _WITHIN_256,
+        Residual(kind="ssim", smooth=0.0),
+        standardise="texture",
+    ),
+    "ssim-autoencoder-object": Recipe(
+        SSIMAutoencoder(
+            crop=None,
+            halvings=5,
+            latent=500,
+            training=Training(duration=150, weight_decay=1e-5),
+        ),
+        _WITHIN_256,
+        Residual(kind="ssim", smooth=0.0),
     ),
     "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
 }

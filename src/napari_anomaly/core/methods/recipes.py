@@ -10,12 +10,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.denoising import Denoising
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import STRICT
+from napari_anomaly.core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.preprocess import Preprocessing
 
-AnyMethod = Linear | Autoencoder | VAE
+AnyMethod = Linear | Autoencoder | Denoising | SSIMAutoencoder | VAE
 Method = Annotated[AnyMethod, Field(discriminator="name")]
 
 

@@ -112,8 +112,10 @@ def rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
-    """Adam, after clipping where wanted."""
+    """Adam, after clipping where wanted; weight decay is a gradient, as in Adam's days before AdamW."""
     adam = optax.adam(rate(knobs, total))
+    if knobs.weight_decay:
+        adam = optax.chain(optax.add_decayed_weights(knobs.weight_decay), adam)
     return adam if knobs.clip is None else optax.chain(optax.clip_by_global_norm(knobs.clip), adam)
 
 

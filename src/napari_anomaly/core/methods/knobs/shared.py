@@ -56,6 +56,11 @@ class Training:
         gt=0,
         description="largest norm of the gradient, longer ones are cut; none: never",
     )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="pull weights towards zero: so many times each is added to its gradient",
+    )
     average: float = Field(
         default=0.99,
         ge=0,
