@@ -16,7 +16,7 @@ from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import Colour, Equalise, Resize
 from napari_anomaly.core.types import Inspection
 
-COLOUR = {"linear-image", "autoencoder", "autoencoder-mvtec"}
+COLOUR = {"linear-image", "autoencoder", "autoencoder-mvtec", "ssim-autoencoder-object"}
 """Trained on RGB here; the others on grey, so that both are trained."""
 
 
