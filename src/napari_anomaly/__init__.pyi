@@ -5,8 +5,10 @@ from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
 from .core.methods.knobs.autoencoder import Autoencoder
 from .core.methods.knobs.dagmm import DAGMM
+from .core.methods.knobs.denoising import Denoising
 from .core.methods.knobs.fanogan import FAnoGAN
 from .core.methods.knobs.linear import Linear
+from .core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from .core.methods.knobs.svm import OneClassSVM
 from .core.methods.knobs.vae import VAE
 from .core.methods.knobs.vaegan import VAEGAN
@@ -31,6 +33,7 @@ __all__ = [
     "Autoencoder",
     "Comparison",
     "Dataset",
+    "Denoising",
     "Detector",
     "FAnoGAN",
     "Inspection",
@@ -42,6 +45,7 @@ __all__ = [
     "Recipe",
     "Region",
     "Report",
+    "SSIMAutoencoder",
     "Sample",
     "Scan",
     "add_comparison_to_viewer",

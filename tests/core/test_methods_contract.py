@@ -16,8 +16,25 @@ from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import Colour, Equalise, Resize
 from napari_anomaly.core.types import Inspection
 
-COLOUR = {"linear-image", "autoencoder", "autoencoder-mvtec", "f-anogan", "f-anogan-slides"}
+COLOUR = {
+    "linear-image",
+    "autoencoder",
+    "autoencoder-mvtec",
+    "ssim-autoencoder-object",
+    "f-anogan",
+    "f-anogan-slides",
+}
 """Trained on RGB here; the others on grey, so that both are trained."""
+
+
+SMALL_SSIM = {
+    "halvings": 4,
+    "latent": 16,
+    "stride": 7,
+    "duration": 60,
+    "batch": 4,
+    "learning_rate": 2e-3,
+}
 
 
 def tiny(name):
@@ -40,6 +57,8 @@ def tiny(name):
         knobs["level"] = 2
     if recipe.method.name == "one-class-svm":
         return changed(recipe, knobs | {"components": 4})
+    if recipe.method.name == "ssim-autoencoder":
+        return changed(recipe, knobs | SMALL_SSIM | {"method.crop": recipe.method.crop and 16})
     knobs |= {"widths": [8, 8], "duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3}
     if recipe.method.latent is not None:
         knobs["latent"] = 4 if recipe.method.name == "dagmm" else 16

@@ -350,12 +350,14 @@ def test_normalisation_learns_from_each_channel_by_hand():
     standard = Normalise().fit(images)
     extremes = Normalise(kind="range").fit(images)
     fixed = Normalise(kind="fixed").fit(images)
+    none = Normalise(kind="none").fit(images)
 
     np.testing.assert_allclose(standard.mean, [0.4, 0.25, 0.7], atol=1e-6)
     np.testing.assert_allclose(standard.std, [0.2, 0.25, 1], atol=1e-6)
     np.testing.assert_allclose(extremes.mean, [0.2, 0, 0.7], atol=1e-6)
     np.testing.assert_allclose(extremes.std, [0.4, 0.5, 1], atol=1e-6)
     assert (fixed.mean, fixed.std) == ((0.5,), (0.5,))
+    assert (none.mean, none.std) == ((0.0,), (1.0,))
     assert standard.moments()[0].dtype == np.float32
 
 

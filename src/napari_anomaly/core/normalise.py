@@ -40,12 +40,13 @@ class Normalise:
     """What the network sees: ``(x - mean) / std``. Always the last step; undone before residuals are taken.
 
     ``standard`` learns mean and std of each channel from the training images; ``fixed`` uses .5 and .5, which takes
-    [0, 1] to [-1, 1]; ``range`` learns the training images' lowest and highest intensity and takes them to 0 and 1.
+    [0, 1] to [-1, 1]; ``range`` learns the training images' lowest and highest intensity and takes them to 0 and 1;
+    ``none`` leaves [0, 1] as it is.
     """
 
     step: Literal["normalise"] = "normalise"
-    kind: Literal["standard", "fixed", "range"] = Field(
-        default="standard", description="standard, fixed or range"
+    kind: Literal["standard", "fixed", "range", "none"] = Field(
+        default="standard", description="standard, fixed, range or none"
     )
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
@@ -58,6 +59,8 @@ class Normalise:
         """Learn the same from what was noted of each image."""
         if self.kind == "fixed":
             return replace(self, mean=(0.5,), std=(0.5,))
+        if self.kind == "none":
+            return replace(self, mean=(0.0,), std=(1.0,))
         if self.kind == "range":
             low = np.min([one.low for one in seen], axis=0)
             scale = np.max([one.high for one in seen], axis=0) - low

@@ -6,9 +6,11 @@ from dataclasses import replace
 from napari_anomaly.core.errors import RecipeError
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
 from napari_anomaly.core.methods.knobs.dagmm import DAGMM
+from napari_anomaly.core.methods.knobs.denoising import Denoising
 from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
+from napari_anomaly.core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
@@ -39,6 +41,10 @@ _SLIDES = Training(
 )
 
 _PAPER = Training(batch=64, schedule="constant", clip=None, beta1=0.0, beta2=0.9)
+
+_WITHIN_256 = Preprocessing(
+    (Colour(), Resize(size=(256, 256), enlarge=True)), Normalise(kind="none")
+)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -80,6 +86,27 @@ RECIPES: Mapping[str, Recipe] = {
         Preprocessing(
             (Colour(to="rgb"), Resize(size=(256, 256), enlarge=True)), Normalise(kind="fixed")
         ),
+    ),
+    "denoising": Recipe(
+        Denoising(),
+        Preprocessing((Colour(), Resize(size=(128, 128))), Normalise(kind="none")),
+        Residual(smooth=2.0),
+    ),
+    "ssim-autoencoder": Recipe(
+        SSIMAutoencoder(),
+        _WITHIN_256,
+        Residual(kind="ssim", smooth=0.0),
+        standardise="texture",
+    ),
+    "ssim-autoencoder-object": Recipe(
+        SSIMAutoencoder(
+            crop=None,
+            halvings=5,
+            latent=500,
+            training=Training(duration=150, weight_decay=1e-5),
+        ),
+        _WITHIN_256,
+        Residual(kind="ssim", smooth=0.0),
     ),
     "vae": Recipe(VAE(), _grid(128), Residual(smooth=2.0)),
     "vae-gan": Recipe(VAEGAN(), _centred(Colour()), Residual(smooth=1.0)),

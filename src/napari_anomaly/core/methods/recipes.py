@@ -11,15 +11,27 @@ from pydantic.dataclasses import dataclass
 
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
 from napari_anomaly.core.methods.knobs.dagmm import DAGMM
+from napari_anomaly.core.methods.knobs.denoising import Denoising
 from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import STRICT
+from napari_anomaly.core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from napari_anomaly.core.methods.knobs.svm import OneClassSVM
 from napari_anomaly.core.methods.knobs.vae import VAE
 from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
 from napari_anomaly.core.preprocess import Preprocessing
 
-AnyMethod = Linear | Autoencoder | VAE | FAnoGAN | VAEGAN | DAGMM | OneClassSVM
+AnyMethod = (
+    Linear
+    | Autoencoder
+    | Denoising
+    | SSIMAutoencoder
+    | VAE
+    | FAnoGAN
+    | VAEGAN
+    | DAGMM
+    | OneClassSVM
+)
 Method = Annotated[AnyMethod, Field(discriminator="name")]
 
 

@@ -204,10 +204,14 @@ def rate(knobs: Any, total: int) -> optax.Schedule:
 
 
 def optimiser_of(knobs: Any, total: int) -> optax.GradientTransformation:
-    """Adam or RMSProp, for gradients that are clipped."""
+    """Adam or RMSProp, for gradients that are clipped; weight decay is a gradient, as in Adam's days before AdamW."""
     if knobs.optimiser == "adam":
-        return optax.adam(rate(knobs, total), knobs.beta1, knobs.beta2)
-    return optax.rmsprop(rate(knobs, total), knobs.beta2)
+        moves = optax.adam(rate(knobs, total), knobs.beta1, knobs.beta2)
+    else:
+        moves = optax.rmsprop(rate(knobs, total), knobs.beta2)
+    if not knobs.weight_decay:
+        return moves
+    return optax.chain(optax.add_decayed_weights(knobs.weight_decay), moves)
 
 
 def chosen(

@@ -67,6 +67,11 @@ class Training:
         lt=1,
         description="decay of the running mean of the gradient's square, Adam's and RMSProp's",
     )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="pull weights towards zero: so many times each is added to its gradient",
+    )
     average: float = Field(
         default=0.99,
         ge=0,
