@@ -16,6 +16,7 @@ from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.nn import samples
+from napari_anomaly.core.nn.shares import bundled
 from napari_anomaly.core.nn.steps import take_steps
 from napari_anomaly.core.normalise import Normalise
 from napari_anomaly.core.preprocess import Colour
@@ -155,8 +156,8 @@ def test_the_encoder_leaves_generator_and_critic_as_they_are(fitted, kept):
     critic = [one for name, one in before.items() if name.startswith("generator/.sides[0].weights")]
     for one, leaf in zip(critic, jax.tree.leaves(fitted.weights["critic"]), strict=True):
         assert np.array_equal(one, leaf)
-    flat, _ = jax.flatten_util.ravel_pytree(fitted.weights["generator"])
-    assert np.array_equal(before["generator/.sides[1].mean"], flat)
+    (flat,) = bundled(fitted.weights["generator"], 1)
+    assert np.array_equal(before["generator/.sides[1].mean[0]"], flat)
     frozen = [one for name, one in after.items() if name.startswith("encoder/.sides[1].weights")]
     for one, leaf in zip(frozen, jax.tree.leaves(fitted.weights["generator"]), strict=True):
         assert np.array_equal(one, leaf)
@@ -239,7 +240,7 @@ def test_a_level_of_the_critic_can_join_the_map(fitted):
     np.testing.assert_allclose(
         pixels.reconstruction, paired(fitted, images)[0].reconstruction, atol=1e-5
     )
-    for one, image in zip(features, pixels, strict=True):
+    for one, image in zip(features[:2], pixels[:2], strict=True):
         np.testing.assert_allclose(one, network(fitted).critic.maps(image)[0], atol=1e-5)
     assert features.image.shape == (2, 4, 4, 8)
 
