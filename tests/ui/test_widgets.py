@@ -211,13 +211,22 @@ def test_what_is_chosen_reaches_fit(train, viewer, normals, detector, qtbot, mon
     train.form.fields["method.training.batch"].value = 5
     train.seed.value = 3
     train.rate.value = 0.2
+    train.review.value = 0.4
     train.panel.press()
     finish(qtbot, train)
     assert given["recipe"].method.training.batch == 5
-    assert (given["seed"], given["false_alarm"]) == (3, 0.2)
+    assert (given["seed"], given["false_alarm"], given["review"]) == (3, 0.2, 0.4)
     assert (given["calibration"], given["group"], given["budget"]) == (0.25, None, None)
     # images known to show a defect are not taken for normal
     np.testing.assert_array_equal(given["data"], normals[:18])
+
+
+def test_a_review_band_is_told(detector):
+    banded = detector.calibrate(false_alarm=0.2, review=0.5)  # of 5 held out: ranks 1 and 3 of 6
+    limits = banded.calibration
+    told = f"Between {limits.review_threshold:.3g} and that it is for a person to review: 33.3% of"
+    assert told in in_words(banded)
+    assert "review" not in in_words(detector)
 
 
 def test_choices_about_the_data_reach_fit(train, viewer, detector, qtbot, tmp_path, monkeypatch):
