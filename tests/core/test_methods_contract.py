@@ -54,7 +54,7 @@ def tiny(name):
     if recipe.method.name == "one-class-svm":
         return changed(recipe, knobs | {"components": 4})
     if recipe.method.name == "ssim-autoencoder":
-        return changed(recipe, knobs | SMALL_SSIM | {"method.crop": recipe.method.crop and 16})
+        return changed(recipe, knobs | SMALL_SSIM | {"window": recipe.method.window and 16})
     knobs |= {"widths": [8, 8], "duration": 60, "unit": "steps", "batch": 4, "learning_rate": 5e-3}
     if recipe.method.latent is not None:
         knobs["latent"] = 4 if recipe.method.name == "dagmm" else 16

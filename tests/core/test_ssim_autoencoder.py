@@ -63,8 +63,8 @@ def test_the_presets():
     """256 pixels a side, crops of 128, a stride of 30, weight decay 1e-5; intensities stay in [0, 1]."""
     method = TEXTURE.method
 
-    assert (method.crop, method.stride, method.training.weight_decay) == (128, 30, 1e-5)
-    assert OBJECT.method.crop is None
+    assert (method.window, method.stride, method.training.weight_decay) == (128, 30, 1e-5)
+    assert OBJECT.method.window is None
     for recipe in (TEXTURE, OBJECT):
         assert recipe.preprocess.steps[1].size == (256, 256)
         assert recipe.preprocess.normalise.kind == "none"
@@ -82,11 +82,11 @@ def test_the_published_training_can_be_set():
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"method.crop": 64}, "images of 32 x 32 pixels and crops of 64; expected crops no larger"),
-        ({"method.crop": 24}, "crops of 24 pixels; 4 halvings need a multiple of 16. Set crop or"),
+        ({"window": 64}, "images of 32 x 32 pixels and windows of 64; expected windows no larger"),
+        ({"window": 24}, "windows of 24 pixels; 4 halvings need a multiple of 16. Set window or"),
     ],
 )
-def test_crops_that_do_not_fit_are_told(knobs, words):
+def test_windows_that_do_not_fit_are_told(knobs, words):
     images = [rng(k).integers(0, 255, (32, 32), np.uint8) for k in range(4)]
 
     with pytest.raises(RecipeError, match=words):
@@ -219,7 +219,7 @@ def test_faint_structure_that_is_missing_is_found_where_squared_error_sees_nothi
 def test_trainings_of_a_shape_compile_once():
     few = changed(
         TEXTURE,
-        {"size": [32, 32], "method.crop": 16, "latent": 4, "stride": 8, "duration": 2, "batch": 2},
+        {"size": [32, 32], "window": 16, "latent": 4, "stride": 8, "duration": 2, "batch": 2},
     )
     images = [faint(k) for k in range(4)]
     na.fit(images, few, seed=0)

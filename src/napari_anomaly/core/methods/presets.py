@@ -100,7 +100,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "ssim-autoencoder-object": Recipe(
         SSIMAutoencoder(
-            crop=None,
+            window=None,
             halvings=5,
             latent=500,
             training=Training(duration=150, weight_decay=1e-5),

@@ -149,21 +149,21 @@ def window_of(knobs: SSIMAutoencoder, grid: Grid) -> Grid:
     Raises
     ------
     RecipeError
-        If a crop is larger than the images, or cannot be halved as often as wanted.
+        If a window is larger than the images, or cannot be halved as often as wanted.
     """
-    if knobs.crop is None:
+    if knobs.window is None:
         return grid
-    if knobs.crop > min(grid[:2]):
+    if knobs.window > min(grid[:2]):
         raise RecipeError(
-            f"found images of {grid[0]} x {grid[1]} pixels and crops of {knobs.crop}; expected crops no larger than "
-            "the images. Set crop, or the size that images are resized to."
+            f"found images of {grid[0]} x {grid[1]} pixels and windows of {knobs.window}; expected windows no larger "
+            "than the images. Set window, or the size that images are resized to."
         )
-    if knobs.crop % 2**knobs.halvings:
+    if knobs.window % 2**knobs.halvings:
         raise RecipeError(
-            f"found crops of {knobs.crop} pixels; {knobs.halvings} halvings need a multiple of {2**knobs.halvings}. "
-            "Set crop or halvings."
+            f"found windows of {knobs.window} pixels; {knobs.halvings} halvings need a multiple of "
+            f"{2**knobs.halvings}. Set window or halvings."
         )
-    return knobs.crop, knobs.crop, grid[2]
+    return knobs.window, knobs.window, grid[2]
 
 
 def fit_steps(

@@ -13,7 +13,7 @@ class SSIMAutoencoder:
     """Autoencoder trained on structural similarity: 1 - SSIM instead of squared differences of pixels.
 
     Trained on random crops; inspected in overlapping windows of a crop's size, whose reconstructions are averaged.
-    Without ``crop`` it takes whole images. The constants of SSIM are those of intensities in [0, 1]: leave
+    Without ``window`` it takes whole images. The constants of SSIM are those of intensities in [0, 1]: leave
     ``normalise`` at ``none``.
 
     References
@@ -22,10 +22,10 @@ class SSIMAutoencoder:
     """
 
     name: Literal["ssim-autoencoder"] = "ssim-autoencoder"
-    crop: int | None = Field(
+    window: int | None = Field(
         default=128,
         ge=16,
-        description="side of the random squares that it is trained on; none: whole images",
+        description="side of the squares that it sees, cut at random in training; none: whole images",
     )
     halvings: int = Field(
         default=4,
