@@ -18,7 +18,13 @@ from napari_anomaly.ui.steps import own_knobs, step_knobs, with_steps
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-_TITLES = {"method": "Method", "training": "Training", "preprocess": "Images", "residual": "Map"}
+_TITLES = {
+    "method": "Method",
+    "training": "Training",
+    "encoding": "Training of the encoder",
+    "preprocess": "Images",
+    "residual": "Map",
+}
 _LABELS = {
     "preprocess.steps.*.to": "colour",
     "preprocess.normalise.kind": "normalise",
@@ -26,6 +32,7 @@ _LABELS = {
     "residual.kind": "residual",
     "residual.colour": "residual of",
     "method.down": "halve by",
+    "method.image": "score by",
     "method.training.average": "average weights",
     "method.training.clip": "clip gradient",
     "pool": "image score",
@@ -146,7 +153,9 @@ def form_layout() -> QFormLayout:
 
 
 def label_of(path: str) -> str:
-    """Name a knob for people."""
+    """Name a knob for people; the second of two trainings says whose it is."""
+    if ".encoding." in path:
+        return f"encoder's {label_of(path.replace('.encoding.', '.training.'))}"
     return _LABELS.get(_general(path), path.rpartition(".")[2].replace("_", " "))
 
 
@@ -180,6 +189,7 @@ def value_of(field: ValueWidget[Any]) -> Any:
 
 def _float_field(knob: Knob) -> FloatSpinBox:
     digits = 2 if knob.value >= 0.1 or knob.value == 0 else 5
+    digits = max(digits, len(repr(knob.value).partition(".")[2]))  # .999 is not 1
     least = -float(_MOST) if knob.least is None else knob.least
     most = float(_MOST) if knob.most is None else knob.most
     field = FloatSpinBox(value=knob.value, min=least, max=most, step=10.0**-digits)
