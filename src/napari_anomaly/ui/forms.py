@@ -155,7 +155,9 @@ def form_layout() -> QFormLayout:
 
 
 def label_of(path: str) -> str:
-    """Name a knob for people."""
+    """Name a knob for people; the second of two trainings says whose it is."""
+    if ".encoding." in path:
+        return f"encoder's {label_of(path.replace('.encoding.', '.training.'))}"
     return _LABELS.get(_general(path), path.rpartition(".")[2].replace("_", " "))
 
 
