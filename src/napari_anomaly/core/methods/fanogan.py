@@ -79,7 +79,7 @@ def search_loss(
 
     References
     ----------
-    Schlegl et al. 2017, arXiv:1703.05921, eqs. 3 to 6.
+    Schlegl et al. 2017, arXiv:1703.05921: residual and feature-matching loss, lambda .1.
     """
     drawn = generator(latent)
     residual = jnp.abs(images - drawn).sum((1, 2, 3))

@@ -48,7 +48,7 @@ def posterior(encoder: Critic, images: Images) -> tuple[Latent, Latent]:
 
 
 def feature_error(discriminator: Critic, images: Images, others: Images, level: int) -> Losses:
-    """``1/2 sum (Dis_l(x) - Dis_l(y))^2``: a Gaussian of the features, with identity covariance (eqs. 7 and 8)."""
+    """``1/2 sum (Dis_l(x) - Dis_l(y))^2``: a Gaussian of the features, with identity covariance."""
     ours, theirs = (discriminator.maps(one)[level - 1] for one in (images, others))
     return 0.5 * ((ours - theirs) ** 2).sum((1, 2, 3))
 

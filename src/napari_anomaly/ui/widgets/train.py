@@ -253,7 +253,7 @@ class TrainWidget(QScrollArea):
         layout.addStretch(1)
         self.setWidget(inside)
         self.setWidgetResizable(True)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(350)
 
 
 def loading(path: Path) -> Any:
