@@ -253,7 +253,7 @@ class TrainWidget(QScrollArea):
         layout.addStretch(1)
         self.setWidget(inside)
         self.setWidgetResizable(True)
-        self.setMinimumWidth(350)
+        self.setMinimumWidth(368)
 
 
 def loading(path: Path) -> Any:
