@@ -20,7 +20,7 @@ from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.preprocess import Colour, Preprocessing, Resize
 from napari_anomaly.core.progress import finished
 from napari_anomaly.core.regions import regions
-from napari_anomaly.core.scoring import Latent, Look, pooled
+from napari_anomaly.core.scoring import Look, pooled
 from napari_anomaly.core.standardise import Moments
 from napari_anomaly.core.types import Sample
 
@@ -213,7 +213,7 @@ FITTED = PatchPCA((), (), (), 4)  # its image score is the pooled map
 
 def seen_as_it_is(recipe, fitted, image, space):
     """An image that is its own residual."""
-    return Look(image, np.zeros((64, 64, 1), np.float32), Latent(None, None), lambda pixels: pixels)
+    return Look(image, np.zeros((64, 64, 1), np.float32), None, lambda pixels: pixels)
 
 
 def false_alarm_rate(kind, monkeypatch, n=9, trials=120):
