@@ -21,7 +21,7 @@ from napari_anomaly.core.fitting import fit
 from napari_anomaly.core.markup import Markup, element, joined
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
-from napari_anomaly.core.panels import ROWS, decisions_figure, kind_figure
+from napari_anomaly.core.panels import ROWS, curves_figure, decisions_figure, kind_figure
 from napari_anomaly.core.pictures import SIDE, map_picture, mask_picture, photograph
 from napari_anomaly.core.report import evaluate
 
@@ -206,6 +206,22 @@ def test_figures_hold_every_picture_once_and_wrap(found):
     assert len(figure.subfigs) == 2
     used = [axes for axes in decisions_figure(many).axes if axes.lines]
     assert len(used) == 6 * 2
+
+
+def test_each_method_has_its_own_sign_in_the_legend(folders):
+    """Also where one, without maps, draws no curve of pixels."""
+    blind = changed(RECIPES["one-class-svm"], {"size": [32, 32], "components": 4})
+    category = compare(folders[:1], {"blind": blind, "patches": PATCHES}).categories[0]
+
+    figure = curves_figure(category)
+
+    (legend,) = figure.legends
+    roc, *_, pro = figure.axes
+    assert [text.get_text() for text in legend.get_texts()] == ["blind", "patches"]
+    assert [line.get_color() for line in legend.get_lines()] == [
+        line.get_color() for line in roc.lines
+    ]
+    assert [line.get_color() for line in pro.lines] == [legend.get_lines()[1].get_color()]
 
 
 def test_a_method_that_cannot_be_fitted_is_left_out_with_the_reason(folders):

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from napari_anomaly.core.charts import draw_errors
 from napari_anomaly.core.compared import Category, Entry
@@ -69,19 +70,17 @@ def curves_figure(category: Category) -> Figure:
     )
     known = [p for p in panels if any(e.report.curves[p[0]].get(p[1]) for e in category.entries)]
     figure = Figure(figsize=(3.9 * max(len(known), 1), 4.4), layout="constrained")
-    handles = []
+    styles = _styles(category)
     for k, (name, of, x_label, y_label) in enumerate(known, start=1):
         axes = figure.add_subplot(1, len(known), k)
-        handles = [
-            axes.plot(*line, **style)[0]
-            for entry, style in zip(category.entries, _styles(category), strict=True)
-            if (line := entry.report.curves[name].get(of)) is not None
-        ]
+        for entry, style in zip(category.entries, styles, strict=True):
+            if (line := entry.report.curves[name].get(of)) is not None:
+                axes.plot(*line, **style)
         axes.set(title=f"{name}, {of}", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
         axes.set(xlabel=x_label, ylabel=y_label)
-    if handles:
+    if known:
         legend = figure.legend(
-            handles,
+            [Line2D([], [], **style) for style in styles],  # some methods have no pixels to draw
             [entry.method for entry in category.entries],
             loc="outside lower center",
             ncols=4,
