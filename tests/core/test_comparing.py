@@ -224,6 +224,20 @@ def test_each_method_has_its_own_sign_in_the_legend(folders):
     assert [line.get_color() for line in pro.lines] == [legend.get_lines()[1].get_color()]
 
 
+def test_a_method_without_maps_shows_none(folders, tmp_path):
+    blind = changed(RECIPES["one-class-svm"], {"size": [32, 32], "components": 4})
+
+    found = compare(folders[:1], {"blind": blind})
+
+    (entry,) = found.categories[0].entries
+    assert {(one.reconstruction, one.anomaly_map, one.regions) for one in entry.seen} == {
+        (None,) * 3
+    }
+    assert all(exhibit.anomaly_map is None for exhibit in entry.report.exhibits)
+    assert (found.save(tmp_path) / "index.html").stat().st_size > 0
+    assert (entry.report.save(tmp_path) / "gallery.png").stat().st_size > 0
+
+
 def test_a_method_that_cannot_be_fitted_is_left_out_with_the_reason(folders):
     too_large = changed(PATCHES, {"size": [8, 8], "patch": 32})
     with pytest.warns(DataWarning, match="cloth, large: .*left out"):

@@ -47,11 +47,11 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one detector made of one image, small."""
+    """What one detector made of one image, small; without pictures, if it does not localise."""
 
-    reconstruction: Picture
-    anomaly_map: Picture
-    regions: Picture
+    reconstruction: Picture | None
+    anomaly_map: Picture | None
+    regions: Picture | None
     verdict: Verdict
     score: float
     p_value: float

@@ -279,10 +279,11 @@ def _seen(detector: Detector, image: Image) -> Seen | None:
         found = detector.inspect(image)
     except ImageError:
         return None
+    where = found.localises
     return Seen(
-        photograph(found.reconstruction),
-        map_picture(found.anomaly_map, found.map_threshold),
-        mask_picture(found.labels > 0),
+        photograph(found.reconstruction) if where else None,
+        map_picture(found.anomaly_map, found.map_threshold) if where else None,
+        mask_picture(found.labels > 0) if where else None,
         found.verdict,
         found.score,
         found.p_value,

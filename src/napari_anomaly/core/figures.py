@@ -35,7 +35,8 @@ class Exhibit:
     ----------
     title : str
     image : array, ``(y, x)`` or ``(y, x, 3)``
-    anomaly_map : float array, ``(y, x)``
+    anomaly_map : float array, ``(y, x)``, or None
+        None: the detector does not localise.
     labels : int array, ``(y, x)``
         Regions that were found.
     gt_mask : bool array, ``(y, x)``, or None
@@ -45,7 +46,7 @@ class Exhibit:
 
     title: str
     image: Image
-    anomaly_map: AnomalyMap
+    anomaly_map: AnomalyMap | None
     labels: Int[np.ndarray, "y x"]
     gt_mask: Bool[np.ndarray, "y x"] | None
     score: float
@@ -98,15 +99,18 @@ def gallery_figure(exhibits: Sequence[Exhibit], map_threshold: float) -> Figure:
     grid = figure.subplots(rows, 4, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
+    shown = None
     low, high = _shared_scale(exhibits, map_threshold)
     for row, exhibit in zip(grid, exhibits, strict=False):
-        shown = row[1].imshow(exhibit.anomaly_map, cmap="magma", vmin=low, vmax=high)
+        if exhibit.anomaly_map is not None:
+            shown = row[1].imshow(exhibit.anomaly_map, cmap="magma", vmin=low, vmax=high)
         _draw_exhibit(list(row), exhibit)
     if exhibits:
         for axes, title in zip(
             grid[0, 1:], ("anomaly map", "ground truth", "regions"), strict=True
         ):
             axes.set_title(title, fontsize="small")
+    if shown is not None:
         label = "anomaly map (line: threshold of regions)"
         bar = figure.colorbar(shown, ax=grid, shrink=1 / rows, extend="both", label=label)
         bar.ax.axhline(map_threshold, color="tab:cyan", linewidth=2)
@@ -198,10 +202,11 @@ def _draw_exhibit(row: Sequence[Axes], exhibit: Exhibit) -> None:
 
 def _shared_scale(exhibits: Sequence[Exhibit], map_threshold: float) -> tuple[float, float]:
     """One scale for all maps: scaled each by itself, normal images would look full of defects."""
-    if not exhibits:
+    maps = [e.anomaly_map for e in exhibits if e.anomaly_map is not None]
+    if not maps:
         return 0.0, 1.0
-    low = min(float(np.percentile(e.anomaly_map, 1)) for e in exhibits)
-    high = max(float(np.percentile(e.anomaly_map, 99.9)) for e in exhibits)
+    low = min(float(np.percentile(one, 1)) for one in maps)
+    high = max(float(np.percentile(one, 99.9)) for one in maps)
     low, high = min(low, map_threshold), max(high, map_threshold)
     return low, high + 0.1 * (high - low) + 1e-6 * (abs(high) + 1)  # keeps the threshold inside
 

@@ -131,10 +131,11 @@ def _inspect(detector: Inspector, sample: Sample, image: Image) -> tuple[Trial, 
         aupimo=None,  # needs the other images
         inspect_ms=milliseconds,
     )
+    shown = found.anomaly_map if found.localises else None
     title = f"{sample.name}\n{found.verdict}, score {found.score:.3g}, p = {found.p_value:.2g}"
     return (
         Trial(sample, row, found.regions, pixels, counts, problem),
-        Exhibit(title, image, found.anomaly_map, found.labels, gt_mask, found.score),
+        Exhibit(title, image, shown, found.labels, gt_mask, found.score),
     )
 
 
