@@ -40,6 +40,14 @@ def test_a_percentile_that_the_scores_do_not_reach_is_not_invented():
     assert upper_capability(np.arange(1.0, 741), 800.0).percentile_index is not None
 
 
+def test_beyond_the_wrong_side_of_the_median_there_is_no_upper_bound():
+    """A larger percentile would bring the index nearer to 0: what is at most would be at least."""
+    scores = np.array([3.0, 4.0, 5.0])
+    assert upper_capability(scores, 2.0).percentile_index_at_most is None
+    assert upper_capability(scores, 4.0).percentile_index_at_most == 0
+    assert lower_capability(scores, 6.0).percentile_index_at_most is None
+
+
 def test_too_few_or_equal_scores_have_no_index():
     for scores in (np.array([2.0]), np.full(9, 2.0)):
         found = upper_capability(scores, 5.0)

@@ -69,6 +69,20 @@ def test_the_best_and_the_worst_image():
     assert found.scores == (1.0, 0.0)
 
 
+def test_ties_at_the_highest_value_are_numbers_too():
+    """Bounded residuals saturate: the first corner of the curve then has no width, and a high step."""
+    normal = [np.linspace(0, 1, 10**6).reshape(1000, 1000).astype(np.float32) for _ in range(4)]
+    defective = np.zeros((20, 20), np.float32)
+    mask = np.zeros((20, 20), bool)
+    mask[:10] = True
+    defective[:8] = 1  # as high as the highest normal pixel
+
+    plain, others = parts(normal, [(defective, mask)])
+    (score,) = per_image_overlap(plain, others, bounds=BOUNDS).scores
+
+    assert score == pytest.approx(0.8)
+
+
 def test_only_normal_images_set_the_rate():
     normal = images(0, 2, (30, 40), 6)
     mask = np.zeros((8, 8), bool)

@@ -19,7 +19,7 @@ from napari_anomaly.core.charts import decision_figure
 from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.data.folders import open_folder
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
-from napari_anomaly.core.figures import Exhibit, gallery_figure, score_figure, thinned
+from napari_anomaly.core.figures import Exhibit, gallery_figure, png, score_figure, thinned
 from napari_anomaly.core.regions import regions
 from napari_anomaly.core.report import evaluate, evaluate_steps
 from napari_anomaly.core.types import Inspection, Progress
@@ -478,6 +478,11 @@ def test_limits_are_drawn_where_they_are():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         *("good (2)", "defect (1)", "fail above (5)", "review above (3)"),
     ]
+
+
+def test_names_in_the_gallery_are_no_formulas(report):
+    exhibit = replace(report.exhibits[0], title="part$_$1.png")
+    assert png(gallery_figure([exhibit], 1.0)).startswith(b"\x89PNG")
 
 
 def test_all_maps_of_the_gallery_share_one_scale(report):

@@ -35,11 +35,11 @@ def test_vectors_hold_the_tree_and_the_devices_divide_them(shapes, devices, larg
     jax.tree.map(np.testing.assert_array_equal, again, tree)
 
 
-def test_up_to_64_devices_share_the_same_vectors():
+@pytest.mark.parametrize("devices", [*range(1, 9), 16, 32, 64])
+def test_other_numbers_of_devices_share_the_same_vectors(devices):
     """So that a training goes on with another number of devices."""
     tree = [jnp.ones(100), jnp.ones(7)]
-    sizes = [[one.size for one in bundled(tree, devices)] for devices in (1, 2, 8, 64)]
-    assert sizes == [[128]] * 4
+    assert [one.size for one in bundled(tree, devices)] == [6720]
 
 
 @pytest.mark.parametrize("most", [0.5, 4.9, 5.1, None])

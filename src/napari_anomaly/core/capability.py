@@ -32,7 +32,8 @@ class Capability:
         The same from percentiles, assuming no distribution; None where `n` does not reach that far.
     percentile_index_at_most : float or None
         The percentile form with the outermost score in place of the percentile. While that lies inside of it, which
-        has the probability `chance`, this is an upper bound of the true index. None without spread.
+        has the probability `chance`, this is an upper bound of the true index. None without spread, or with the limit
+        on the wrong side of the median, where it would be a lower one.
     chance : float
         ``.99865 ** n``: probability that all n scores lie inside the percentile.
     p_normal : float or None
@@ -110,7 +111,9 @@ def upper_capability(scores: Scores, limit: float) -> Capability:
         n,
         index=(limit - float(values.mean())) / (3 * float(values.std(ddof=1))) if spread else None,
         percentile_index=None if top is None else _ratio(limit - median, top - median),
-        percentile_index_at_most=_ratio(limit - median, float(values[-1]) - median),
+        percentile_index_at_most=_ratio(limit - median, float(values[-1]) - median)
+        if limit >= median
+        else None,
         chance=_UPPER**n,
         p_normal=anderson_darling(values) if n >= _FEWEST_TESTED and spread else None,
     )

@@ -188,7 +188,7 @@ def thinned(line: Line) -> Line:
 
 
 def _draw_exhibit(row: Sequence[Axes], exhibit: Exhibit) -> None:
-    row[0].set_title(exhibit.title, fontsize="small", loc="left")
+    row[0].set_title(exhibit.title, fontsize="small", loc="left", parse_math=False)
     for axes in (row[0], row[3]):
         axes.imshow(viewable(exhibit.image), cmap="gray", vmin=0, vmax=1)
     if exhibit.gt_mask is None:

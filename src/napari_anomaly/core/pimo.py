@@ -127,7 +127,7 @@ def _area(
     start = np.concatenate([x[:1], x[:-1]])
     low, high = np.log(bounds)
     left, right = np.clip(start, low, high), np.clip(x, low, high)
-    width = np.maximum(x - start, np.finfo(np.float64).tiny)
-    slope = (after - before) / width
+    width = x - start  # none at the first corner, where nothing is to be added
+    slope = np.divide(after - before, width, out=np.zeros_like(width), where=width > 0)
     height = before + slope * ((left + right) / 2 - start)
     return float(np.clip(np.sum(height * (right - left)) / (high - low), 0, 1))

@@ -92,11 +92,12 @@ def table(metrics: Mapping[str, Any]) -> Iterator[str]:
 def in_short(metrics: Mapping[str, Any]) -> str:
     """Say in one line how well a report's test images were judged."""
     good, defects = metrics["n_test_good"], metrics["n_test_defect"]
+    caught = defects * (1 - (metrics["escape_rate"] or 0))  # None where there are none
     return (
         f"image AUROC {_number(metrics['image_auroc'])}, "
         f"pixel AUROC {_number(metrics['pixel_auroc'])}; "
-        f"{defects * (1 - metrics['escape_rate']):.0f} of {defects} defects caught, "
-        f"{good * metrics['false_alarm_rate']:.0f} of {good} good images failed"
+        f"{caught:.0f} of {defects} defects caught, "
+        f"{good * (metrics['false_alarm_rate'] or 0):.0f} of {good} good images failed"
     )
 
 

@@ -22,8 +22,9 @@ AXIS = "images"
 _LARGE = 2**18
 """Numbers of an array that is worth loops of its own: joining it to the others would copy it."""
 
-_ROUND = 64
-"""Vectors are filled up to a multiple of it, so that up to 64 devices have equal shares of the same vectors."""
+_ROUND = 64 * 3 * 5 * 7
+"""Vectors are filled up to a multiple of it, which 1 to 8, and 16, 32 or 64, devices divide: a training that was
+interrupted on some of them goes on with others."""
 
 
 def bundled(tree: Any, devices: int) -> Vectors:
