@@ -251,6 +251,19 @@ def test_a_method_that_cannot_be_fitted_is_left_out_with_the_reason(folders):
         compare(folders[:1], {"large": too_large})
 
 
+def test_each_method_that_the_budget_cut_is_told_by_its_name(folders, monkeypatch):
+    monkeypatch.setattr("napari_anomaly.core.nn.steps._MOST_STEPS", 1)
+    knobs = {"size": [32, 32], "widths": [2, 4], "duration": 5, "batch": 4}
+    small = changed(RECIPES["autoencoder"], knobs)
+
+    with pytest.warns(DataWarning) as caught:
+        compare(folders[:1], {"one": small, "two": small}, budget=1e-9)
+
+    assert [str(one.message) for one in caught] == [
+        f"cloth, {name}: the budget ended training at step 1 of 5" for name in ("one", "two")
+    ]
+
+
 def test_what_is_wrong_is_told_before_any_work(folders, tmp_path):
     for k in range(4):
         write_png(tmp_path / f"train/good/{k}.png", picture(k))

@@ -249,8 +249,7 @@ def _entry(
     if isinstance(contender, Detector):
         detector = contender
     else:
-        fitted = yield from fit_steps(dataset, contender, **fitting)
-        detector = replace(fitted, provenance=replace(fitted.provenance, method=method))
+        detector = yield from fit_steps(dataset, contender, name=method, **fitting)
     report = yield from evaluate_steps(detector, dataset, prevalence=prevalence, costs=costs)
     seen = tuple(_seen(detector, image) for image in images)
     lean = replace(report, exhibits=(), per_region=())  # full-size pictures nobody will look at
