@@ -181,6 +181,10 @@ def test_what_a_generator_draws_is_a_layer_that_changes(
     train_now()
 
     own = viewer.layers["samples [1]"]  # napari's name for one beside the user's
+    train.reset_choices()
+    offered = [train.source.box.itemText(k) for k in range(train.source.box.count())]
+    assert "samples" in offered
+    assert "samples [1]" not in offered  # what was drawn is no input
     assert (theirs.data == 1).all()
     assert np.array_equal(own.data, pictures[1])
     assert tuple(own.contrast_limits) == (0, 1)
