@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.progress import labelled
 from napari_anomaly.core.types import Inspection, Progress
+from napari_anomaly.ui.devices import share
 from napari_anomaly.ui.inspecting import inspect_images
 from napari_anomaly.ui.layers import MADE, add_to_viewer, place_of
 
@@ -77,6 +78,7 @@ def inspect_with(
     dict
         Name of the detector to its inspections, in the order of the images.
     """
+    share()
     from napari_anomaly.core.compared import distinct
     from napari_anomaly.core.detector import load  # loads JAX, in the thread
 
