@@ -1,5 +1,7 @@
 """A person paints marks over a stack, draws a region, trains and checks: with the real core."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -165,6 +167,10 @@ def test_painted_marks_train_what_a_script_trains(widget, viewer, qtbot, tmp_pat
     assert [widget.table.item(row, 2).number for row in range(12)] == sorted(probabilities)
     widget.go_to(2)
     assert viewer.dims.point[0] == 7 + order[2]
+
+    folder = replace(script.origin, good="g0<img src=x>")
+    widget._show(replace(script, origin=folder))
+    assert "(g0&lt;img src=x&gt;)" in widget.summary.text()
 
     widget.save(tmp_path / "a.presence")
     before, widget.check = widget.check, None

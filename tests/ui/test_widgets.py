@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QTextDocument
 from superqt.utils import WorkerBase
 
 import napari_anomaly as na
@@ -21,6 +23,7 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.widgets.inspect import InspectWidget
+from napari_anomaly.ui.widgets.table import ImageTable
 from napari_anomaly.ui.widgets.train import TrainWidget, in_words
 
 SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
@@ -543,6 +546,27 @@ def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, q
     WorkerBase.await_workers(SECONDS)
     qtbot.wait(50)
     assert len(viewer.layers) == 1
+
+
+def as_shown(text):
+    document = QTextDocument()
+    document.setHtml(text)
+    return document.toPlainText()
+
+
+def test_names_are_shown_as_they_are_not_as_markup(qtbot, detector, train):
+    name = "g0<img src=x>"
+    made = replace(detector.provenance, data=name, method=name, device=name)
+    text = as_shown(in_words(replace(detector, provenance=made)))
+    assert text.count(name) == 3
+    table = ImageTable(("image", "score"))
+    qtbot.addWidget(table)
+    table.fill([name], [(1.0,)], ["fail"])
+    assert as_shown(table.item(0, 0).toolTip()).split("\n") == [name, "fail"]
+    train.source.folder_edit.value = name
+    assert as_shown(train.panel.button.toolTip()).endswith(f"{name}: no such folder")
+    for label in (train.panel.state, train.device):
+        assert label.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_words_are_the_numbers_of_the_detector(detector):

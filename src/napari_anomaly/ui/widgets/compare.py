@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
-from napari_anomaly.ui.forms import patient
+from napari_anomaly.ui.forms import patient, tip
 from napari_anomaly.ui.layers import is_input, slices
 from napari_anomaly.ui.widgets.panel import WorkPanel
 from napari_anomaly.ui.widgets.source import bare
@@ -103,7 +103,7 @@ class CompareWidget(QWidget):
         self.list.addItems([path.name for path in self._files])
         for row, path in enumerate(self._files):
             if item := self.list.item(row):
-                item.setToolTip(str(path))
+                item.setToolTip(tip(str(path)))
         self._check()
 
     def _ask_add(self) -> None:

@@ -1,6 +1,7 @@
 """Presence check: a few pictures with and without something in, and which of others show it out."""
 
 from collections.abc import Callable, Generator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,7 +200,7 @@ class PresenceWidget(QScrollArea):
         from napari_anomaly.core.presence.words import about
 
         self.check = check
-        self.summary.setText("<br>".join(about(check)))
+        self.summary.setText("<br>".join(map(escape, about(check))))
         self._look()
 
     def _list(self, found: "Checked", layer: "Image | None") -> None:
