@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocument
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 from superqt.utils import WorkerBase
 
 import napari_anomaly as na
@@ -546,6 +547,33 @@ def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, q
     WorkerBase.await_workers(SECONDS)
     qtbot.wait(50)
     assert len(viewer.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "there", "answer", "written"),
+    [
+        ("weld.v2", "weld.anomaly", None, "weld.v2.anomaly"),
+        ("weld.v2", "weld.v2.anomaly", QMessageBox.StandardButton.No, None),
+        ("weld.v2", "weld.v2.anomaly", QMessageBox.StandardButton.Yes, "weld.v2.anomaly"),
+        ("weld.anomaly", "weld.anomaly", None, "weld.anomaly"),  # the dialog has asked
+        ("", "weld.anomaly", None, None),
+    ],
+)
+def test_a_file_is_never_replaced_unasked(
+    train, detector, tmp_path, monkeypatch, chosen, there, answer, written
+):
+    asked = []
+    path = str(tmp_path / chosen) if chosen else ""
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (path, ""))
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[2]) or answer)
+    (tmp_path / there).write_bytes(b"old")
+    train.session.detector = detector
+
+    train.save_button.click()
+
+    assert len(asked) == (answer is not None)
+    new = [one.name for one in tmp_path.iterdir() if one.read_bytes() != b"old"]
+    assert new == ([] if written is None else [written])
 
 
 def as_shown(text):

@@ -28,6 +28,7 @@ from napari_anomaly.ui.forms import form_layout, patient
 from napari_anomaly.ui.layers import slices, slide_to
 from napari_anomaly.ui.marking import ABSENT, PRESENT, Box, marks_of
 from napari_anomaly.ui.widgets.panel import WorkPanel
+from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 from napari_anomaly.ui.widgets.table import ImageTable, names_of
 
@@ -236,10 +237,10 @@ class PresenceWidget(QScrollArea):
         return None if _folder(self.absent) else "choose the folder of images without it"
 
     def _ask_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save check", "check.presence", FILES)
-        if path:
+        path = ask_where_to_save(self, "Save check", "check.presence", FILES)
+        if path is not None:
             try:
-                self.save(Path(path).with_suffix(".presence"))
+                self.save(path)
             except OSError as error:
                 self.training.say(f"{path}: cannot be written ({error.strerror})", error=True)
 

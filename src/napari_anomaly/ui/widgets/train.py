@@ -37,6 +37,7 @@ from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
+from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
@@ -207,10 +208,10 @@ class TrainWidget(QScrollArea):
         )
 
     def _ask_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save detector", "detector.anomaly", FILES)
-        if path:
+        path = ask_where_to_save(self, "Save detector", "detector.anomaly", FILES)
+        if path is not None:
             try:
-                self.save(Path(path).with_suffix(".anomaly"))
+                self.save(path)
             except OSError as error:
                 self.panel.say(f"{path}: cannot be written ({error.strerror})", error=True)
 
