@@ -1,5 +1,6 @@
 """A person paints marks over a stack, draws a region, trains and checks: with the real core."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -204,6 +205,21 @@ def test_too_few_marks_are_one_sentence(widget, viewer, qtbot, notes):
     assert "found 2 images where it is absent; expected at least 3" in widget.training.state.text()
     assert len(notes) == 1
     assert widget.check is None
+
+
+def test_marks_are_read_in_the_thread_of_the_work(widget, viewer, qtbot, monkeypatch):
+    readers = []
+
+    def mark(painted, name):
+        readers.append(threading.current_thread())
+        return None
+
+    monkeypatch.setattr("napari_anomaly.ui.marking._mark", mark)
+    ready(widget, viewer)
+    widget.training.press()
+    finish(qtbot, widget.training)
+    assert len(readers) == 12
+    assert threading.main_thread() not in readers
 
 
 def test_a_turned_rectangle_is_refused_before_training(widget, viewer, notes):
