@@ -278,6 +278,19 @@ def test_what_is_wrong_is_told_before_any_work(folders, tmp_path):
             next(compare_steps(where, methods))
 
 
+def test_kept_detectors_never_replace_each_other(tmp_path):
+    where = [write_category(tmp_path / name, "spot") for name in ("a b", "a+b")]
+    out = tmp_path / "out"
+
+    compare(where, {"x y": PATCHES, "x+y": WHOLE}, keep=out).save(out)
+
+    for folder in ("a_b", "a_b_2"):
+        assert (out / folder / "curves.png").exists()
+        kept = [load(out / folder / f"{name}.anomaly") for name in ("x_y", "x_y_2")]
+        assert [one.provenance.method for one in kept] == ["x y", "x+y"]
+        assert [one.provenance.data for one in kept] == [{"a_b": "a b"}.get(folder, "a+b")] * 2
+
+
 def test_names_are_told_apart():
     assert distinct(["a", "A", "b", "a"]) == ["a", "A (2)", "b", "a (3)"]
 
