@@ -256,7 +256,10 @@ def test_a_training_cut_short_by_its_budget_says_so(data, tmp_path, capsys, step
     words = ["fit", data, "--method", "autoencoder", "--budget", 1e-9, "--set=duration=5", *knobs]
     code, _, err = run(capsys, *words, "--out", tmp_path / "x.anomaly")
     assert code == 0
-    assert "warning: the budget ended the training at step 1 of 5" in err.splitlines()
+    assert (
+        "warning: noise, autoencoder: the budget ended training at step 1 of 5" in err.splitlines()
+    )
+    assert err.count("budget") == 1
     code, _, err = run(
         capsys, *words[:4], *words[6:], "--budget=100", "--out", tmp_path / "x.anomaly"
     )

@@ -251,6 +251,19 @@ def test_a_method_that_cannot_be_fitted_is_left_out_with_the_reason(folders):
         compare(folders[:1], {"large": too_large})
 
 
+def test_each_method_that_the_budget_cut_is_told_by_its_name(folders, monkeypatch):
+    monkeypatch.setattr("napari_anomaly.core.nn.steps._MOST_STEPS", 1)
+    knobs = {"size": [32, 32], "widths": [2, 4], "duration": 5, "batch": 4}
+    small = changed(RECIPES["autoencoder"], knobs)
+
+    with pytest.warns(DataWarning) as caught:
+        compare(folders[:1], {"one": small, "two": small}, budget=1e-9)
+
+    assert [str(one.message) for one in caught] == [
+        f"cloth, {name}: the budget ended training at step 1 of 5" for name in ("one", "two")
+    ]
+
+
 def test_what_is_wrong_is_told_before_any_work(folders, tmp_path):
     for k in range(4):
         write_png(tmp_path / f"train/good/{k}.png", picture(k))
@@ -263,6 +276,19 @@ def test_what_is_wrong_is_told_before_any_work(folders, tmp_path):
     for where, methods, error, message in cases:
         with pytest.raises(error, match=message):
             next(compare_steps(where, methods))
+
+
+def test_kept_detectors_never_replace_each_other(tmp_path):
+    where = [write_category(tmp_path / name, "spot") for name in ("a b", "a+b")]
+    out = tmp_path / "out"
+
+    compare(where, {"x y": PATCHES, "x+y": WHOLE}, keep=out).save(out)
+
+    for folder in ("a_b", "a_b_2"):
+        assert (out / folder / "curves.png").exists()
+        kept = [load(out / folder / f"{name}.anomaly") for name in ("x_y", "x_y_2")]
+        assert [one.provenance.method for one in kept] == ["x y", "x+y"]
+        assert [one.provenance.data for one in kept] == [{"a_b": "a b"}.get(folder, "a+b")] * 2
 
 
 def test_names_are_told_apart():

@@ -18,6 +18,7 @@ from napari_anomaly.core.data.split import split
 from napari_anomaly.core.errors import DataWarning, RecipeError
 from napari_anomaly.core.fitting import fit, fit_steps
 from napari_anomaly.core.methods.knobs.autoencoder import Autoencoder
+from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.recipes import Recipe
@@ -70,6 +71,23 @@ def test_images_read_again_give_the_same_detector(folder, method, held, monkeypa
     monkeypatch.setattr(fitting, "cache_bound", lambda: held * ONE + 1)
 
     same(fit(folder, recipe), whole)
+
+
+def test_each_training_that_the_budget_ends_is_told(folder, monkeypatch):
+    monkeypatch.setattr("napari_anomaly.core.nn.steps._MOST_STEPS", 1)
+    knobs = Training(duration=7, batch=4)
+    small = FAnoGAN(widths=(2, 4), latent=3, training=knobs, encoding=knobs)
+    steps = Preprocessing((Colour(), Resize(size=(16, 16))), Normalise(kind="fixed"))
+    recipe = Recipe(small, steps)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(folder, recipe, budget=1e-9, name="mine")
+
+    assert [str(one.message) for one in caught if "budget" in str(one.message)] == [
+        f"{folder.name}, mine: the budget ended training the {network} at step 1 of 7"
+        for network in ("generator", "encoder")
+    ]
 
 
 class Decodes(Counter):

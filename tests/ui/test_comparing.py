@@ -1,5 +1,8 @@
 """Detectors beside each other: layers, their places in the grid, and the widget with real detectors."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -12,6 +15,7 @@ from napari_anomaly.core.fitting import fit
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.types import Inspection
+from napari_anomaly.ui.comparing import inspect_with
 from napari_anomaly.ui.widgets.compare import CompareWidget
 
 SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
@@ -117,6 +121,14 @@ def test_the_widget_shows_what_each_detector_finds(qtbot, viewer, widget, files)
     widget.list.item(0).setSelected(True)
     widget.remove_button.click()
     assert widget.panel.state.text() == "add two or more detectors"
+
+
+def test_the_graphics_card_is_shared_before_a_detector_is_read(monkeypatch):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE")
+
+    next(inspect_with([Path("one.anomaly")], [], []))
+
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 
 def test_cancelled_work_leaves_no_layers(qtbot, viewer, widget, files):

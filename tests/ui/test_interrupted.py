@@ -29,9 +29,10 @@ def test_the_newest_states_are_kept(own_cache):
     assert sorted(path.name for path in folder.iterdir()) == [f"{k}.partial" for k in range(KEPT)]
 
 
-def test_the_last_step_before_the_close_is_told():
+@pytest.mark.parametrize("stage", ["training", "training the encoder"])
+def test_the_last_step_before_the_close_is_told(stage):
     kept = Interrupted()
-    watched = kept.watch(steps(kept.folder))
+    watched = kept.watch(steps(kept.folder, stage))
     next(watched), next(watched)
     assert kept.in_words() == "cancelled"  # nothing left yet
     watched.close()

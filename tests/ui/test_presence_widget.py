@@ -1,5 +1,8 @@
 """A person paints marks over a stack, draws a region, trains and checks: with the real core."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -166,6 +169,10 @@ def test_painted_marks_train_what_a_script_trains(widget, viewer, qtbot, tmp_pat
     widget.go_to(2)
     assert viewer.dims.point[0] == 7 + order[2]
 
+    folder = replace(script.origin, good="g0<img src=x>")
+    widget._show(replace(script, origin=folder))
+    assert "(g0&lt;img src=x&gt;)" in widget.summary.text()
+
     widget.save(tmp_path / "a.presence")
     before, widget.check = widget.check, None
     widget.load(tmp_path / "a.presence")
@@ -198,6 +205,21 @@ def test_too_few_marks_are_one_sentence(widget, viewer, qtbot, notes):
     assert "found 2 images where it is absent; expected at least 3" in widget.training.state.text()
     assert len(notes) == 1
     assert widget.check is None
+
+
+def test_marks_are_read_in_the_thread_of_the_work(widget, viewer, qtbot, monkeypatch):
+    readers = []
+
+    def mark(painted, name):
+        readers.append(threading.current_thread())
+        return None
+
+    monkeypatch.setattr("napari_anomaly.ui.marking._mark", mark)
+    ready(widget, viewer)
+    widget.training.press()
+    finish(qtbot, widget.training)
+    assert len(readers) == 12
+    assert threading.main_thread() not in readers
 
 
 def test_a_turned_rectangle_is_refused_before_training(widget, viewer, notes):

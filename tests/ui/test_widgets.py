@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QTextDocument
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 from superqt.utils import WorkerBase
 
 import napari_anomaly as na
@@ -21,6 +24,7 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.preprocess import Colour, Crop, Preprocessing, Resize
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.widgets.inspect import InspectWidget
+from napari_anomaly.ui.widgets.table import ImageTable
 from napari_anomaly.ui.widgets.train import TrainWidget, in_words
 
 SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
@@ -181,6 +185,10 @@ def test_what_a_generator_draws_is_a_layer_that_changes(
     train_now()
 
     own = viewer.layers["samples [1]"]  # napari's name for one beside the user's
+    train.reset_choices()
+    offered = [train.source.box.itemText(k) for k in range(train.source.box.count())]
+    assert "samples" in offered
+    assert "samples [1]" not in offered  # what was drawn is no input
     assert (theirs.data == 1).all()
     assert np.array_equal(own.data, pictures[1])
     assert tuple(own.contrast_limits) == (0, 1)
@@ -539,6 +547,54 @@ def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, q
     WorkerBase.await_workers(SECONDS)
     qtbot.wait(50)
     assert len(viewer.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "there", "answer", "written"),
+    [
+        ("weld.v2", "weld.anomaly", None, "weld.v2.anomaly"),
+        ("weld.v2", "weld.v2.anomaly", QMessageBox.StandardButton.No, None),
+        ("weld.v2", "weld.v2.anomaly", QMessageBox.StandardButton.Yes, "weld.v2.anomaly"),
+        ("weld.anomaly", "weld.anomaly", None, "weld.anomaly"),  # the dialog has asked
+        ("", "weld.anomaly", None, None),
+    ],
+)
+def test_a_file_is_never_replaced_unasked(
+    train, detector, tmp_path, monkeypatch, chosen, there, answer, written
+):
+    asked = []
+    path = str(tmp_path / chosen) if chosen else ""
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (path, ""))
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[2]) or answer)
+    (tmp_path / there).write_bytes(b"old")
+    train.session.detector = detector
+
+    train.save_button.click()
+
+    assert len(asked) == (answer is not None)
+    new = [one.name for one in tmp_path.iterdir() if one.read_bytes() != b"old"]
+    assert new == ([] if written is None else [written])
+
+
+def as_shown(text):
+    document = QTextDocument()
+    document.setHtml(text)
+    return document.toPlainText()
+
+
+def test_names_are_shown_as_they_are_not_as_markup(qtbot, detector, train):
+    name = "g0<img src=x>"
+    made = replace(detector.provenance, data=name, method=name, device=name)
+    text = as_shown(in_words(replace(detector, provenance=made)))
+    assert text.count(name) == 3
+    table = ImageTable(("image", "score"))
+    qtbot.addWidget(table)
+    table.fill([name], [(1.0,)], ["fail"])
+    assert as_shown(table.item(0, 0).toolTip()).split("\n") == [name, "fail"]
+    train.source.folder_edit.value = name
+    assert as_shown(train.panel.button.toolTip()).endswith(f"{name}: no such folder")
+    for label in (train.panel.state, train.device):
+        assert label.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_words_are_the_numbers_of_the_detector(detector):

@@ -1,11 +1,9 @@
 """What several commands do: use a device, read or fit a detector, refuse early what could not be written."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_anomaly.cli.saying import tell
 from napari_anomaly.options import Device, Fitting, UsageError
 
 if TYPE_CHECKING:
@@ -22,16 +20,10 @@ def fitted_detector(
     from napari_anomaly.core.methods.presets import recipe_of
     from napari_anomaly.core.progress import watched
 
-    last = {}
-    steps = fit_steps(folder, recipe, state_file=state, **fitting.given)
-    detector = watched(steps, seen=lambda now: last.update({now.stage: now}))
-    done = last.get("training")
-    if fitting.budget is not None and done is not None and done.step < done.total:
-        tell(f"warning: the budget ended the training at step {done.step} of {done.total}")
     name = fitting.method or "linear"
     if recipe_of(name).method.name != recipe.method.name:  # --set method={"name": ...}
-        return detector
-    return replace(detector, provenance=replace(detector.provenance, method=name))
+        name = recipe.method.name
+    return watched(fit_steps(folder, recipe, state_file=state, name=name, **fitting.given))
 
 
 def loaded_detector(path: Path, device: Device = "auto") -> "Detector":

@@ -5,7 +5,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from os import PathLike
@@ -84,7 +84,7 @@ class Comparison:
             figures.append(drawn)
             write_atomically(folder / name / "curves.png", drawn.curves)
             write_atomically(folder / name / "decisions.png", drawn.decisions)
-            files = distinct(["curves", "decisions", *map(_file_name, category.kinds)], "{}_{}")[2:]
+            files = _file_names(["curves", "decisions", *category.kinds])[2:]
             for kind, file in zip(category.kinds, files, strict=True):
                 picture = png(kind_figure(category, kind))
                 write_atomically(folder / name / f"{file}.png", picture)
@@ -96,7 +96,7 @@ class Comparison:
         return folder
 
     def _folders(self) -> list[str]:
-        return distinct((_file_name(category.name) for category in self.categories), "{}_{}")
+        return _file_names(category.name for category in self.categories)
 
     def _json(self) -> bytes:
         entries = [
@@ -181,6 +181,7 @@ def compare_steps(
     datasets = _opened([folders] if isinstance(folders, str | PathLike) else folders)
     fields = _named(contenders)
     names = distinct(dataset.root.name for dataset in datasets)
+    files = dict(zip(fields, _file_names(fields), strict=True))
     categories: list[Category] = []
     problems: list[str] = []
     for name, dataset in zip(names, datasets, strict=True):
@@ -197,7 +198,8 @@ def compare_steps(
                 continue
             entries.append(entry)
             if keep is not None and detector is not contender:
-                detector.save(Path(keep) / _file_name(name) / f"{_file_name(method)}.anomaly")
+                folder = _file_names([*(one.name for one in categories), name])[-1]
+                detector.save(Path(keep) / folder / f"{files[method]}.anomaly")
         if entries:
             categories.append(Category(name, shots, tuple(entries)))
     if not categories:
@@ -249,8 +251,7 @@ def _entry(
     if isinstance(contender, Detector):
         detector = contender
     else:
-        fitted = yield from fit_steps(dataset, contender, **fitting)
-        detector = replace(fitted, provenance=replace(fitted.provenance, method=method))
+        detector = yield from fit_steps(dataset, contender, name=method, **fitting)
     report = yield from evaluate_steps(detector, dataset, prevalence=prevalence, costs=costs)
     seen = tuple(_seen(detector, image) for image in images)
     lean = replace(report, exhibits=(), per_region=())  # full-size pictures nobody will look at
@@ -304,6 +305,11 @@ def _about(
         | {"python": platform.python_version()},
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _file_names(names: Iterable[str]) -> list[str]:
+    """Make names that any file system takes and tells apart; a longer list begins as a shorter one."""
+    return distinct(map(_file_name, names), "{}_{}")
 
 
 def _file_name(name: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from napari_anomaly.core.data.normals import Data, Reader, name_of, source
 from napari_anomaly.core.data.reading import named
 from napari_anomaly.core.data.split import split
 from napari_anomaly.core.detector import Detector, Provenance
-from napari_anomaly.core.errors import TrainingError
+from napari_anomaly.core.errors import DataWarning, TrainingError
 from napari_anomaly.core.methods.latent import learned as learned_space
 from napari_anomaly.core.methods.presets import recipe_of
 from napari_anomaly.core.methods.recipes import AnyMethod, Recipe
@@ -55,6 +56,7 @@ def fit_steps(
     group: str | None = None,
     budget: float | None = None,
     state_file: str | PathLike[str] | None = None,
+    name: str | None = None,
 ) -> Generator[Progress, None, Detector]:
     """Fit a detector to normal images, step by step.
 
@@ -81,6 +83,8 @@ def fit_steps(
         Where an interrupted training leaves its state. If it exists, training continues from there, to the same
         result as without the interruption; it is removed at the end. An existing folder holds one such file for each
         recipe, seed and set of images.
+    name : str, optional
+        What provenance and warnings call the method; None: as the recipe does.
 
     Yields
     ------
@@ -98,13 +102,16 @@ def fit_steps(
         If the held-out normals are too few for ``false_alarm`` or ``review``; before any training.
     TrainingError
         If the loss stops being finite.
+
+    Warns
+    -----
+    DataWarning
+        For each training that the budget ended early.
     """
     began = time.monotonic()
     set_up()
-    recipe, name = (
-        recipe_of(recipe),
-        recipe if isinstance(recipe, str) else recipe_of(recipe).method.name,
-    )
+    named_so, recipe = recipe if isinstance(recipe, str) else None, recipe_of(recipe)
+    name = name or named_so or recipe.method.name
     samples, read = source(data)
     parts = split(samples, calibration=calibration, seed=seed, group=group)
     n = len(parts.calibration)
@@ -112,13 +119,14 @@ def fit_steps(
     recipe, images, seen, fingerprint = yield from _read_training(recipe, parts.train, read)
     keeper = None if state_file is None else _keeper(Path(state_file), recipe, seed, fingerprint)
     try:
-        fitted = yield from recipe.method.implementation().fit_steps(
+        learning = recipe.method.implementation().fit_steps(
             recipe.method,
             images,
             seed=seed,
             budget=budget,
             keeper=keeper,
         )
+        fitted = yield from _told_if_cut(learning, budget, f"{name_of(data)}, {name}")
     except TrainingError as error:
         where = "" if error.image is None else f" (first in {seen[error.image].name})"
         raise TrainingError(f"{error}{where}", error.image) from error
@@ -147,6 +155,30 @@ def fit_steps(
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
     return Detector(recipe, fitted, standardisation, calibrated, provenance, space)
+
+
+def _told_if_cut(
+    steps: Generator[Progress, None, Any], budget: float | None, label: str
+) -> Generator[Progress, None, Any]:
+    """Pass the steps on, and warn of each training whose last step never came."""
+    last: Progress | None = None
+
+    def warn() -> None:
+        if budget is not None and last is not None and last.training and last.step < last.total:
+            text = f"{label}: the budget ended {last.stage} at step {last.step} of {last.total}"
+            warnings.warn(text, DataWarning, stacklevel=3)
+
+    with closing(steps):
+        while True:
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                warn()
+                return end.value
+            if last is not None and now.stage != last.stage:
+                warn()
+            last = now
+            yield now
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ _LINE_EVERY = 10.0  # seconds, in a log
 def watched(
     steps: Generator[Progress, None, Result],
     console: Console | None = None,
-    seen: Callable[[Progress], object] | None = None,
 ) -> Result:
     """Run a generator to its end and return what it returns, showing each step.
 
@@ -30,19 +29,11 @@ def watched(
         Closed when an exception, Ctrl-C say, ends the watching, so that it can leave its state.
     console : rich.console.Console, optional
         Standard error if not given.
-    seen : callable, optional
-        Called with each step, too.
     """
     console = Console(stderr=True) if console is None else console
     watch = _bar if console.is_terminal else _log
     with watch(console) as show:
-
-        def told(now: Progress) -> None:
-            show(now)
-            if seen is not None:
-                seen(now)
-
-        return finished(steps, told)
+        return finished(steps, show)
 
 
 def finished(

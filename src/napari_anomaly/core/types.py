@@ -66,6 +66,11 @@ class Progress:
     loss: float | None = None
     picture: Float[np.ndarray, "y x c"] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def training(self) -> bool:
+        """Whether it is a training: ``"training"``, or one of several, as ``"training the encoder"``."""
+        return self.stage.startswith("training")
+
 
 @dataclass(frozen=True, slots=True)
 class Region:

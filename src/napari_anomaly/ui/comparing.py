@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.progress import labelled
 from napari_anomaly.core.types import Inspection, Progress
+from napari_anomaly.ui.devices import share
 from napari_anomaly.ui.inspecting import inspect_images
-from napari_anomaly.ui.layers import add_to_viewer, place_of
+from napari_anomaly.ui.layers import MADE, add_to_viewer, place_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -77,6 +78,7 @@ def inspect_with(
     dict
         Name of the detector to its inspections, in the order of the images.
     """
+    share()
     from napari_anomaly.core.compared import distinct
     from napari_anomaly.core.detector import load  # loads JAX, in the thread
 
@@ -90,7 +92,6 @@ def inspect_with(
 
 def _add_cell(viewer: "ViewerModel", name: str, results: Results, source: "Image") -> "list[Layer]":
     base = f"{source.name} {name}"
-    first = results if isinstance(results, Inspection) else results[0]
     image = viewer.add_image(
         source.data,
         rgb=source.rgb,
@@ -98,7 +99,7 @@ def _add_cell(viewer: "ViewerModel", name: str, results: Results, source: "Image
         name=f"{base} image",
         contrast_limits=source.contrast_limits,
         colormap=source.colormap,
-        metadata={"map_threshold": first.map_threshold},  # like the map's: no input for a detector
+        metadata=MADE,
         **place_of(source, source.ndim),
     )
     return [image, *add_to_viewer(viewer, results, source=source, name=base)]

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_anomaly.ui.layers import MADE
+
 if TYPE_CHECKING:
     import napari.viewer
 
@@ -33,5 +35,6 @@ class DrawnLayer:
             name="samples",
             rgb=pixels.ndim == 3,
             contrast_limits=(0, 1),
+            metadata=MADE,
             translate=(0, -(1 + _GAP) * pixels.shape[1]),
         )

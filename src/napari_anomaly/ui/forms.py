@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
@@ -144,6 +145,13 @@ def patient(field: QWidget) -> None:
     """Keep a field's value while a person scrolls over it."""
     field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     field.installEventFilter(_Patience(field))
+
+
+def tip(text: str) -> str:
+    """Give a text the form in which a tooltip shows it as it is, not as markup."""
+    if not {"<", "&"} & set(text):
+        return text
+    return f"<qt>{escape(text)}</qt>".replace("\n", "<br>")
 
 
 def form_layout() -> QFormLayout:

@@ -41,7 +41,7 @@ class Interrupted:
                 except StopIteration as end:
                     value: T = end.value
                     return value
-                if now.stage == "training":
+                if now.training:
                     self.last = now
                 yield now
         finally:

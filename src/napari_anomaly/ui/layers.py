@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ABOUT = ("path", "sample", "split", "defect", "mask_path")
 """Keys of metadata that say where an image came from; lists, one entry per slice, for stacks."""
 
+MADE = {"made_by": "napari-anomaly"}
+"""In the metadata of every layer that this plugin made of others: no input for a detector."""
 
 REGION_COLOUR = {None: "#00e5ff", 0: "transparent"}
 """Cyan: the colour that is nowhere in the map's colours."""
@@ -58,7 +60,7 @@ def add_to_viewer(
     results = [inspection] if isinstance(inspection, Inspection) else list(inspection)
     shape = _leading_shape(results, source) if stacked else ()
     base = name or (source.name if source is not None else "inspection")
-    about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked)}
+    about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked), **MADE}
     place = place_of(source, len(shape) + 2)
 
     localises = results[0].localises
@@ -112,6 +114,13 @@ def in_words(inspection: Inspection) -> str:
         f"{inspection.verdict}, score {inspection.score:.3g} (limit {inspection.threshold:.3g}), "
         f"p = {inspection.p_value:.3g}, {where}"
     )
+
+
+def is_input(layer: "Layer") -> bool:
+    """Tell whether a layer shows images that were not made by this plugin."""
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and layer.metadata.get("made_by") != MADE["made_by"]
 
 
 def slices(layer: "Image") -> list[np.ndarray]:

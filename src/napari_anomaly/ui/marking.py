@@ -1,5 +1,6 @@
 """What a person painted over a stack says of each of its images: present, absent, or nothing."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,16 @@ Box = tuple[int, int, int, int]
 def marks_of(labels: "Labels", image: "Image", region: Box | None = None) -> list[bool | None]:
     """Return for each image of a layer whether it is present there; None where nothing is painted.
 
+    Takes what :func:`reading_marks` does, and reads at once.
+    """
+    return reading_marks(labels, image, region)()
+
+
+def reading_marks(
+    labels: "Labels", image: "Image", region: Box | None = None
+) -> Callable[[], list[bool | None]]:
+    """Take what is needed of the layers, and return what reads the marks, in whatever thread.
+
     Parameters
     ----------
     labels : napari.layers.Labels
@@ -30,22 +41,26 @@ def marks_of(labels: "Labels", image: "Image", region: Box | None = None) -> lis
 
     Returns
     -------
-    list of bool or None
-        In the order of :func:`~napari_anomaly.ui.layers.slices`.
+    callable
+        Returns a list of bool or None, in the order of :func:`~napari_anomaly.ui.layers.slices`. Raises DataError if
+        another label is painted, or both have as many pixels in one image.
 
     Raises
     ------
     DataError
-        The layers do not lie on each other, another label is painted, or both have as many pixels in one image.
+        The layers do not lie on each other.
     """
     _check_same_place(labels, image)
     y0, x0, y1, x1 = region or (0, 0, None, None)
-    data = labels.data[0] if labels.multiscale else labels.data
-    leading = data.shape[:-2]
-    return [
-        _mark(np.asarray(data[index])[y0:y1, x0:x1], f"{labels.name} [{number}]")
-        for number, index in enumerate(np.ndindex(leading))
-    ]
+    data, name = labels.data[0] if labels.multiscale else labels.data, labels.name
+
+    def read() -> list[bool | None]:
+        return [
+            _mark(np.asarray(data[index])[y0:y1, x0:x1], f"{name} [{number}]")
+            for number, index in enumerate(np.ndindex(data.shape[:-2]))
+        ]
+
+    return read
 
 
 def _mark(painted: np.ndarray, name: str) -> bool | None:

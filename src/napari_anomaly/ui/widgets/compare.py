@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
-from napari_anomaly.ui.forms import patient
-from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.forms import patient, tip
+from napari_anomaly.ui.layers import is_input, slices
 from napari_anomaly.ui.widgets.panel import WorkPanel
 from napari_anomaly.ui.widgets.source import bare
 from napari_anomaly.ui.widgets.table import names_of
@@ -59,11 +59,7 @@ class CompareWidget(QWidget):
     def reset_choices(self, *_: object) -> None:
         """Follow the viewer's layers, keeping the choice; napari calls this. What this plugin made is no input."""
         before = self.layer
-        self._layers = [
-            layer
-            for layer in map(bare, self._viewer.layers)
-            if isinstance(layer, Image) and "map_threshold" not in layer.metadata
-        ]
+        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
         self.layer_box.blockSignals(True)
         self.layer_box.clear()
         self.layer_box.addItems([layer.name for layer in self._layers])
@@ -107,7 +103,7 @@ class CompareWidget(QWidget):
         self.list.addItems([path.name for path in self._files])
         for row, path in enumerate(self._files):
             if item := self.list.item(row):
-                item.setToolTip(str(path))
+                item.setToolTip(tip(str(path)))
         self._check()
 
     def _ask_add(self) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 from napari.utils.notifications import notification_manager, show_error, show_warning
 from psygnal import Signal
 from qtpy.compat import isalive
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.core.errors import AnomalyError
 from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.forms import tip
 from napari_anomaly.ui.workers import Job, Outcome, Steps
 
 _SHOWN = 3  # warnings shown one by one; a popup each would bury the window
@@ -40,6 +42,7 @@ class WorkPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setVisible(False)
         self.state = QLabel()
+        self.state.setTextFormat(Qt.TextFormat.PlainText)
         self.state.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -121,7 +124,7 @@ class WorkPanel(QWidget):
         changed, self._reason = reason != self._reason, reason
         if not self.running:
             self.button.setEnabled(reason is None)
-            self.button.setToolTip(reason or "")
+            self.button.setToolTip(tip(reason or ""))
             if changed:
                 self.say(reason or "")
 

@@ -1,6 +1,7 @@
 """Presence check: a few pictures with and without something in, and which of others show it out."""
 
 from collections.abc import Callable, Generator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ from napari_anomaly.ui.cropping import crop_of
 from napari_anomaly.ui.devices import share
 from napari_anomaly.ui.forms import form_layout, patient
 from napari_anomaly.ui.layers import slices, slide_to
-from napari_anomaly.ui.marking import ABSENT, PRESENT, Box, marks_of
+from napari_anomaly.ui.marking import ABSENT, PRESENT, Box, reading_marks
 from napari_anomaly.ui.widgets.panel import WorkPanel
+from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 from napari_anomaly.ui.widgets.table import ImageTable, names_of
 
@@ -103,7 +105,7 @@ class PresenceWidget(QScrollArea):
     def train(self) -> None:
         """Train with what is marked or lies in the two folders; the check and its accuracy are shown."""
         region = self._box()
-        good, defect = self._sides(region)
+        sides = self._sides(region)
         choices: dict[str, Any] = {
             "region": region,
             "model": self.model.value,
@@ -115,7 +117,7 @@ class PresenceWidget(QScrollArea):
             share()
             from napari_anomaly.core.presence.check import fit_presence_steps
 
-            return (yield from fit_presence_steps(good(), defect(), **choices))
+            return (yield from fit_presence_steps(*sides(), **choices))
 
         self.training.run(steps, self._show)
 
@@ -179,27 +181,30 @@ class PresenceWidget(QScrollArea):
             )
         return crop.box
 
-    def _sides(self, region: Box | None) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Return what gives the pictures with and without it, read when training asks for them."""
+    def _sides(self, region: Box | None) -> Callable[[], tuple[Any, Any]]:
+        """Return what gives the pictures with and without it, read in the thread."""
         layer, marks = self.source.layer, self.marks.layer
         if layer is None or marks is None:
             with_it, without = str(self.source.folder), str(_folder(self.absent))
-            return lambda: with_it, lambda: without
+            return lambda: (with_it, without)
         images = slices(layer)
         names = _unique(names_of(layer, len(images)))
-        told = marks_of(marks, layer, region)
+        told = reading_marks(marks, layer, region)
 
-        def side(present: bool) -> dict[str, np.ndarray]:
-            named = zip(names, images, told, strict=True)
-            return {name: np.asarray(image) for name, image, mark in named if mark is present}
+        def sides() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+            read: dict[bool | None, dict[str, np.ndarray]] = {True: {}, False: {}}
+            for name, image, mark in zip(names, images, told(), strict=True):
+                if mark is not None:
+                    read[mark][name] = np.asarray(image)
+            return read[True], read[False]
 
-        return lambda: side(True), lambda: side(False)
+        return sides
 
     def _show(self, check: "PresenceCheck") -> None:
         from napari_anomaly.core.presence.words import about
 
         self.check = check
-        self.summary.setText("<br>".join(about(check)))
+        self.summary.setText("<br>".join(map(escape, about(check))))
         self._look()
 
     def _list(self, found: "Checked", layer: "Image | None") -> None:
@@ -235,10 +240,10 @@ class PresenceWidget(QScrollArea):
         return None if _folder(self.absent) else "choose the folder of images without it"
 
     def _ask_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save check", "check.presence", FILES)
-        if path:
+        path = ask_where_to_save(self, "Save check", "check.presence", FILES)
+        if path is not None:
             try:
-                self.save(Path(path).with_suffix(".presence"))
+                self.save(path)
             except OSError as error:
                 self.training.say(f"{path}: cannot be written ({error.strerror})", error=True)
 

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_anomaly.ui.forms import patient
+from napari_anomaly.ui.layers import is_input
 
 FOLDER = "a folder"
 
@@ -77,11 +78,7 @@ class SourceChooser(QWidget):
     def refresh(self) -> None:
         """List the viewer's images anew, keeping the choice; what this plugin made is no input."""
         before = self.layer
-        self._layers = [
-            layer
-            for layer in map(bare, self._viewer.layers)
-            if isinstance(layer, Image) and "map_threshold" not in layer.metadata
-        ]
+        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
         self.box.blockSignals(True)
         self.box.clear()
         self.box.addItems([FOLDER, *(layer.name for layer in self._layers)])

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_anomaly.core.data.files import IMAGE_SUFFIXES
+from napari_anomaly.ui.forms import tip
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -43,9 +44,9 @@ class ImageTable(QTableWidget):
         """Show a name and a row of values for each image; ``tips`` appear under the mouse, with the whole name."""
         self.setSortingEnabled(False)
         self.setRowCount(len(names))
-        for number, (name, row, tip) in enumerate(zip(names, rows, tips, strict=True)):
+        for number, (name, row, about) in enumerate(zip(names, rows, tips, strict=True)):
             for column, value in enumerate((_short(name), *row)):
-                self.setItem(number, column, _cell(value, number, f"{name}\n{tip}"))
+                self.setItem(number, column, _cell(value, number, f"{name}\n{about}"))
         self.setSortingEnabled(True)
         self.setVisible(True)
 
@@ -80,8 +81,8 @@ class _Number(QTableWidgetItem):
         return isinstance(other, _Number) and self.number < other.number
 
 
-def _cell(value: str | float, number: int, tip: str) -> QTableWidgetItem:
+def _cell(value: str | float, number: int, about: str) -> QTableWidgetItem:
     cell = QTableWidgetItem(value) if isinstance(value, str) else _Number(value)
-    cell.setToolTip(tip)
+    cell.setToolTip(tip(about))
     cell.setData(Qt.ItemDataRole.UserRole, number)
     return cell

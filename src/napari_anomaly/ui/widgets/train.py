@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
+from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class TrainWidget(QScrollArea):
         self.seed = SpinBox(value=0, max=2**31 - 1)
         self.seed.tooltip = "decides which images are held out, and everything random in training"
         self.device = _text()
+        self.device.setTextFormat(Qt.TextFormat.PlainText)
         self.panel = WorkPanel("Train", self.train)
         self.summary = _text()
         self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
@@ -205,10 +208,10 @@ class TrainWidget(QScrollArea):
         )
 
     def _ask_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save detector", "detector.anomaly", FILES)
-        if path:
+        path = ask_where_to_save(self, "Save detector", "detector.anomaly", FILES)
+        if path is not None:
             try:
-                self.save(Path(path).with_suffix(".anomaly"))
+                self.save(path)
             except OSError as error:
                 self.panel.say(f"{path}: cannot be written ({error.strerror})", error=True)
 
@@ -272,11 +275,11 @@ def loading(path: Path) -> Any:
 def in_words(detector: "Detector") -> str:
     """Say what a detector was made from and what it promises."""
     made, calibration = detector.provenance, detector.calibration
-    data = "a layer" if made.data == "arrays" else made.data
+    data = "a layer" if made.data == "arrays" else escape(made.data)
     return (
-        f"<b>{made.method}</b>, seed {made.seed}, from {data}: {made.n_train} images "
+        f"<b>{escape(made.method)}</b>, seed {made.seed}, from {data}: {made.n_train} images "
         f"trained on, {made.n_calibration} others held out; {made.fit_seconds:.1f} s on "
-        f"{device_name(made.device)}.<br>An image fails above score {calibration.threshold:.3g}: "
+        f"{escape(device_name(made.device))}.<br>An image fails above score {calibration.threshold:.3g}: "
         f"at most {calibration.false_alarm:.1%} of normal images are expected to, "
         f"with 95 % confidence fewer than {calibration.false_alarm_bound():.1%}.{_on_review(calibration)}"
     )
