@@ -183,6 +183,28 @@ def test_interrupted_in_the_second_training_it_ends_as_if_nothing_had_happened(f
         assert np.array_equal(one, other)
 
 
+def test_an_encoder_goes_on_against_the_networks_a_budget_had_ended(kept):
+    keeper = Remembered()
+    steps = fanogan.fit_steps(KNOBS, Stack.of(IMAGES), seed=3, budget=0.0, keeper=keeper)
+    while next(steps).stage != "training the encoder":
+        pass
+    steps.close()
+    cut = keeper.load()
+    assert 0 < cut["generator/.step"] < 1000  # some are left
+    assert 0 < cut["encoder/.step"] < 300
+
+    again = fit(keeper=keeper, seed=3)
+
+    after = keeper.load()
+    assert after["generator/.step"] == cut["generator/.step"]
+    assert after["encoder/.step"] == 300
+    for k, name in ((1, "generator"), (2, "critic")):
+        prefix = f"encoder/.sides[{k}].weights"
+        frozen = [one for key, one in after.items() if key.startswith(prefix)]
+        for one, leaf in zip(frozen, jax.tree.leaves(again.weights[name]), strict=True):
+            assert np.array_equal(one, leaf)
+
+
 def test_both_trainings_compile_once(fitted):
     before = take_steps._cache_size()
 
