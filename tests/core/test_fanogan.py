@@ -275,9 +275,12 @@ def test_images_outside_of_what_is_drawn_are_refused():
         fit(images=3 * np.ones_like(IMAGES))
 
 
-def test_a_level_that_is_not_there_is_refused():
-    with pytest.raises(RecipeError, match="found feature_level 3; expected at most 2"):
+def test_a_level_that_is_not_there_is_refused_before_and_after_training(fitted):
+    words = "found feature_level 3; expected at most 2"
+    with pytest.raises(RecipeError, match=words):
         fit(replace(KNOBS, feature_level=3))
+    with pytest.raises(RecipeError, match=words):
+        fanogan.restore(replace(KNOBS, feature_level=3), fitted.arrays())
 
 
 def test_a_generator_that_draws_one_picture_is_told(fitted):

@@ -142,8 +142,8 @@ class FittedFAnoGAN:
         if level == 0:
             return (Pair(images, drawn),)
         network: Network = nnx.merge(self.graph, self.weights)
-        of_both = (network.critic.maps(one)[level - 1] for one in (images, drawn))
-        return Pair(images, drawn), Pair(*of_both)
+        ours, theirs = (network.critic.maps(one)[level - 1] for one in (images, drawn))
+        return Pair(images, drawn), Pair(ours, theirs)
 
     def latent_score(self, images: Images) -> Float[Array, " n"]:
         """Return the paper's score of each image."""
@@ -201,12 +201,21 @@ def fit_steps(
 
 
 def restore(knobs: FAnoGAN, arrays: Mapping[str, np.ndarray]) -> FittedFAnoGAN:
-    """Rebuild from :meth:`FittedFAnoGAN.arrays`."""
+    """Rebuild from :meth:`FittedFAnoGAN.arrays`.
+
+    Raises
+    ------
+    CheckpointError
+        If the arrays do not fit.
+    RecipeError
+        If the critic lacks the level of ``feature_level``.
+    """
     others = {name: one for name, one in arrays.items() if name != "start"}
     expect(
         {name: one for name, one in arrays.items() if name == "start"}, {"start": (knobs.latent,)}
     )
     graph, weights, grid = from_arrays(Network, knobs, others)
+    _check_level(knobs, nnx.merge(graph, weights))
     return FittedFAnoGAN(weights, jax.device_put(arrays["start"]), graph, grid, knobs)
 
 
