@@ -143,7 +143,7 @@ class FittedFAnoGAN:
             return (Pair(images, drawn),)
         network: Network = nnx.merge(self.graph, self.weights)
         ours, theirs = (network.critic.maps(one)[level - 1] for one in (images, drawn))
-        return Pair(images, drawn), Pair(ours, theirs)
+        return Pair(images, drawn), Pair(ours, theirs, features=True)
 
     def latent_score(self, images: Images) -> Float[Array, " n"]:
         """Return the paper's score of each image."""

@@ -138,7 +138,7 @@ class FittedVAEGAN:
         network: Network = nnx.merge(self.graph, self.weights)
         maps = (network.discriminator.maps(one) for one in (images, rebuilt))
         ours, theirs = (one[self.feature_level - 1] for one in maps)
-        return Pair(images, rebuilt), Pair(ours, theirs)
+        return Pair(images, rebuilt), Pair(ours, theirs, features=True)
 
     def latent_score(self, images: Images) -> None:
         """Return None: the latent is not scored."""
