@@ -271,8 +271,11 @@ def test_a_level_of_the_critic_can_join_the_map(fitted):
 
 
 def test_images_outside_of_what_is_drawn_are_refused():
-    with pytest.raises(RecipeError, match=r"intensities of up to 3.*kind=fixed"):
-        fit(images=3 * np.ones_like(IMAGES))
+    last = IMAGES.copy()
+    last[-1, 3, 5] = -3
+
+    with pytest.raises(RecipeError, match=r"of up to 3 .*in training image 64 of 64.*kind=fixed"):
+        fit(images=last)
 
 
 def test_a_level_that_is_not_there_is_refused_before_and_after_training(fitted):
