@@ -183,6 +183,28 @@ def test_interrupted_in_the_second_training_it_ends_as_if_nothing_had_happened(f
         assert np.array_equal(one, other)
 
 
+def test_an_encoder_goes_on_against_the_networks_a_budget_had_ended(kept):
+    keeper = Remembered()
+    steps = fanogan.fit_steps(KNOBS, Stack.of(IMAGES), seed=3, budget=0.0, keeper=keeper)
+    while next(steps).stage != "training the encoder":
+        pass
+    steps.close()
+    cut = keeper.load()
+    assert 0 < cut["generator/.step"] < 1000  # some are left
+    assert 0 < cut["encoder/.step"] < 300
+
+    again = fit(keeper=keeper, seed=3)
+
+    after = keeper.load()
+    assert after["generator/.step"] == cut["generator/.step"]
+    assert after["encoder/.step"] == 300
+    for k, name in ((1, "generator"), (2, "critic")):
+        prefix = f"encoder/.sides[{k}].weights"
+        frozen = [one for key, one in after.items() if key.startswith(prefix)]
+        for one, leaf in zip(frozen, jax.tree.leaves(again.weights[name]), strict=True):
+            assert np.array_equal(one, leaf)
+
+
 def test_both_trainings_compile_once(fitted):
     before = take_steps._cache_size()
 
@@ -249,13 +271,19 @@ def test_a_level_of_the_critic_can_join_the_map(fitted):
 
 
 def test_images_outside_of_what_is_drawn_are_refused():
-    with pytest.raises(RecipeError, match=r"intensities of up to 3.*kind=fixed"):
-        fit(images=3 * np.ones_like(IMAGES))
+    last = IMAGES.copy()
+    last[-1, 3, 5] = -3
+
+    with pytest.raises(RecipeError, match=r"of up to 3 .*in training image 64 of 64.*kind=fixed"):
+        fit(images=last)
 
 
-def test_a_level_that_is_not_there_is_refused():
-    with pytest.raises(RecipeError, match="found feature_level 3; expected at most 2"):
+def test_a_level_that_is_not_there_is_refused_before_and_after_training(fitted):
+    words = "found feature_level 3; expected at most 2"
+    with pytest.raises(RecipeError, match=words):
         fit(replace(KNOBS, feature_level=3))
+    with pytest.raises(RecipeError, match=words):
+        fanogan.restore(replace(KNOBS, feature_level=3), fitted.arrays())
 
 
 def test_a_generator_that_draws_one_picture_is_told(fitted):

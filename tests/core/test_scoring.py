@@ -8,13 +8,21 @@ import jax
 import jax.monitoring
 import numpy as np
 import pytest
+from flax import nnx
 from scipy.ndimage import gaussian_filter
 
 from napari_anomaly.core.detector import load
 from napari_anomaly.core.errors import ImageError
 from napari_anomaly.core.fitting import fit
+from napari_anomaly.core.methods import fanogan, vaegan
+from napari_anomaly.core.methods.knobs.fanogan import FAnoGAN
+from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
 from napari_anomaly.core.methods.presets import RECIPES
+from napari_anomaly.core.methods.recipes import Recipe, Residual
 from napari_anomaly.core.methods.settings import changed
+from napari_anomaly.core.nn.build import fresh, to_arrays
+from napari_anomaly.core.normalise import Normalise
+from napari_anomaly.core.preprocess import Preprocessing
 from napari_anomaly.core.scoring import look
 
 SMALL = {
@@ -161,3 +169,35 @@ def test_a_fit_compiles_little_whatever_the_number_of_images():
             counts.append(sum(compiled.since().values()))
 
     assert counts[0] == counts[1] <= 25
+
+
+# -- features -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["f-anogan", "vae-gan"])
+@pytest.mark.parametrize(("kind", "channels"), [("absolute", 3), ("squared", 1), ("ncc", 3)])
+def test_features_are_compared_as_they_are(name, kind, channels):
+    """The mean over the channels of |a - b|, or of its square, whatever moved and scaled the intensities."""
+    method = replace(RECIPES[name].method, widths=(4, 8), latent=3, feature_level=1)
+    judge = {FAnoGAN: fanogan, VAEGAN: vaegan}[type(method)]
+    method = method if judge is fanogan else replace(method, level=2)
+    network = fresh(judge.Network, method, (16, 16, channels), 0)
+    weights = nnx.state(network, nnx.Param)
+    extra = {"start": np.zeros(3, np.float32)} if judge is fanogan else {}
+    fitted = judge.restore(method, to_arrays(weights, (16, 16, channels)) | extra)
+    learned = Normalise(
+        "normalise", "range", (0.1, 0.2, 0.3)[:channels], (0.5, 0.6, 0.8)[:channels]
+    )
+    recipe = Recipe(
+        method, Preprocessing((), learned), Residual(kind=kind, colour="grey", smooth=0.0)
+    )
+    image = np.random.default_rng(3).random((16, 16, channels), np.float32)
+
+    residuals = look(recipe, fitted, image).residuals
+
+    mean, std = learned.moments()
+    pair = jax.jit(fitted.pairs)((image[None] - mean) / std)[1]
+    apart = np.abs(np.float64(pair.image) - np.float64(pair.reconstruction))[0]
+    by_hand = (apart**2 if kind == "squared" else apart).mean(-1)
+    assert (residuals.shape, apart.shape) == ((2, 16, 16), (8, 8, 4))
+    np.testing.assert_allclose(residuals[1].mean(), by_hand.mean(), rtol=1e-3)

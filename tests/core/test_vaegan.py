@@ -157,6 +157,12 @@ def test_levels_that_are_not_there_and_wrong_ranges_are_refused():
         fit(images=2 * np.ones_like(IMAGES))
 
 
+def test_a_level_that_is_not_there_is_refused_after_training_too(fitted):
+    words = r"found level 2 and feature_level 9; expected at most 2"
+    with pytest.raises(RecipeError, match=words):
+        vaegan.restore(replace(KNOBS, feature_level=9), fitted.arrays())
+
+
 # -- encoder and decoder by themselves ------------------------------------------------------------
 
 

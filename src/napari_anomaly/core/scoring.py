@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from napari_anomaly.core.filters import stretch
-from napari_anomaly.core.methods.fitted import Fitted
+from napari_anomaly.core.methods.fitted import Fitted, Pair
 from napari_anomaly.core.methods.latent import Space
 from napari_anomaly.core.methods.recipes import Recipe, Residual
 from napari_anomaly.core.preprocess import Pixels, Undo
@@ -109,19 +109,30 @@ def _shown(
     normal = (images - mean) / std
     pairs = fitted.pairs(normal)
     maps = []
-    for image, reconstruction, weight in pairs:
-        one = residual_map(
-            image * std + mean,
-            reconstruction * std + mean,
-            kind=residual.kind,
-            colour=residual.colour,
-            weight=None if weight is None else weight / std,
-        )
+    for pair in pairs:
+        one = _compared(pair, mean, std, residual)
         maps.append(stretch(one, (images.shape[1], images.shape[2]), smooth=residual.smooth))
     finest = pairs[0].reconstruction * std + mean
     latent = fitted.latent_score(normal) if own else None
     latent = latent if space is None else space(fitted.encode(normal))
     return jnp.stack(maps, axis=1), finest, latent
+
+
+def _compared(pair: Pair, mean: Array, std: Array, residual: Residual) -> Float[Array, "n v u"]:
+    """Residual map of intensities in [0, 1] again; of features as they are, whose range no other kind fits."""
+    image, reconstruction, weight, features = pair
+    if features:
+        plain: Literal["squared", "absolute"] = (
+            "squared" if residual.kind == "squared" else "absolute"
+        )
+        return residual_map(image, reconstruction, kind=plain)
+    return residual_map(
+        image * std + mean,
+        reconstruction * std + mean,
+        kind=residual.kind,
+        colour=residual.colour,
+        weight=None if weight is None else weight / std,
+    )
 
 
 def _first(latent: Float[Array, " n"] | None) -> float | None:

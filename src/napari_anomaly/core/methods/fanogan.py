@@ -24,8 +24,8 @@ from napari_anomaly.core.nn.build import fresh, from_arrays, to_arrays
 from napari_anomaly.core.nn.critics import Critic, Generator
 from napari_anomaly.core.nn.devices import mesh_of_all
 from napari_anomaly.core.nn.samples import Painter, check_range
-from napari_anomaly.core.nn.stages import Stages
-from napari_anomaly.core.nn.train import Show, averaged, on_first, repeat
+from napari_anomaly.core.nn.stages import Stage, Stages
+from napari_anomaly.core.nn.train import Show, averaged, on_first, repeat, resumed
 from napari_anomaly.core.nn.wasserstein import CriticLoss, generator_loss
 from napari_anomaly.core.stack import Stack
 from napari_anomaly.core.types import Progress
@@ -142,8 +142,8 @@ class FittedFAnoGAN:
         if level == 0:
             return (Pair(images, drawn),)
         network: Network = nnx.merge(self.graph, self.weights)
-        of_both = (network.critic.maps(one)[level - 1] for one in (images, drawn))
-        return Pair(images, drawn), Pair(*of_both)
+        ours, theirs = (network.critic.maps(one)[level - 1] for one in (images, drawn))
+        return Pair(images, drawn), Pair(ours, theirs, features=True)
 
     def latent_score(self, images: Images) -> Float[Array, " n"]:
         """Return the paper's score of each image."""
@@ -166,7 +166,8 @@ def fit_steps(
 ) -> Steps[Progress, None, FittedFAnoGAN]:
     """Train generator and critic, then the encoder, on ``(n, y, x, c)`` images in [-1, 1].
 
-    Two thirds of a budget go to the first training.
+    Two thirds of a budget go to the first training. Once anything of the second is kept, the first is over, even if
+    the budget had ended it early: the encoder knows these networks.
 
     Raises
     ------
@@ -178,17 +179,21 @@ def fit_steps(
     check_range(images)
     _check_level(knobs, network)
     began, stages, mesh = time.monotonic(), Stages.of(keeper), mesh_of_all()
+    of_first, of_second = (
+        None if stages is None else stages.stage(name) for name in ("generator", "encoder")
+    )
     shared: dict[str, Any] = {"seed": seed, "mesh": mesh}
     first: dict[str, Any] = {
         "budget": None if budget is None else _FIRST * budget,
-        "keeper": None if stages is None else stages.stage("generator"),
+        "keeper": of_first,
+        "over": of_second is not None and of_second.load() is not None,
     }
     painter = Painter.of(network.generator, seed)
     generator, critic = yield from _adversaries(knobs, network, painter, images, **shared, **first)
     painter.warn_of_collapse(generator, images)
     second: dict[str, Any] = {
         "budget": None if budget is None else max(0.0, budget - (time.monotonic() - began)),
-        "keeper": None if stages is None else stages.stage("encoder"),
+        "keeper": of_second,
     }
     encoder = yield from _encoder(knobs, network, (generator, critic), images, **shared, **second)
     weights: Weights = nnx.State({"generator": generator, "critic": critic, "encoder": encoder})
@@ -196,12 +201,21 @@ def fit_steps(
 
 
 def restore(knobs: FAnoGAN, arrays: Mapping[str, np.ndarray]) -> FittedFAnoGAN:
-    """Rebuild from :meth:`FittedFAnoGAN.arrays`."""
+    """Rebuild from :meth:`FittedFAnoGAN.arrays`.
+
+    Raises
+    ------
+    CheckpointError
+        If the arrays do not fit.
+    RecipeError
+        If the critic lacks the level of ``feature_level``.
+    """
     others = {name: one for name, one in arrays.items() if name != "start"}
     expect(
         {name: one for name, one in arrays.items() if name == "start"}, {"start": (knobs.latent,)}
     )
     graph, weights, grid = from_arrays(Network, knobs, others)
+    _check_level(knobs, nnx.merge(graph, weights))
     return FittedFAnoGAN(weights, jax.device_put(arrays["start"]), graph, grid, knobs)
 
 
@@ -221,9 +235,14 @@ def _adversaries(
     *,
     seed: int,
     mesh: Mesh,
-    **others: Any,
+    budget: float | None,
+    keeper: Stage | None,
+    over: bool,
 ) -> Steps[Progress, None, tuple[Weights, Weights]]:
-    """Train generator and critic; return the generator's averaged weights and the critic's last ones."""
+    """Train generator and critic; return the generator's averaged weights and the critic's last ones.
+
+    If it is over, they are those that were kept.
+    """
     critic, c = nnx.split(network.critic, nnx.Param)
     generator, g = nnx.split(network.generator, nnx.Param)
     step = Adversaries(
@@ -234,8 +253,11 @@ def _adversaries(
     )
     show = Show("training the generator", lambda state: painter.picture(state.sides[1]))
     begun = step.begun((c, g), knobs.training, mesh.size)
-    state = yield from repeat(
-        step, begun, images, knobs.training, seed=seed, mesh=mesh, show=show, **others
+    others: dict[str, Any] = {"budget": budget, "keeper": keeper, "mesh": mesh, "show": show}
+    state = (
+        resumed(begun, keeper)
+        if over
+        else (yield from repeat(step, begun, images, knobs.training, seed=seed, **others))
     )
     return averaged(state.sides[1], mesh), on_first(state.sides[0].weights, mesh)
 

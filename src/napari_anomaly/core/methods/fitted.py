@@ -19,11 +19,15 @@ class Pair(NamedTuple):
     image, reconstruction : arrays, ``(n, y, x, c)``
     weight : array, ``(n, y, x, c)``, optional
         How much a difference of one unit of normalised intensity counts at each place: see ``residual_map``.
+    features : bool
+        They are a network's features, not intensities: of any range, compared by plain differences, squared ones for
+        ``squared``.
     """
 
     image: Images
     reconstruction: Images
     weight: Images | None = None
+    features: bool = False
 
 
 class Reach(NamedTuple):

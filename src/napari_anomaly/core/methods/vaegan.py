@@ -136,8 +136,9 @@ class FittedVAEGAN:
         if self.feature_level == 0:
             return (Pair(images, rebuilt),)
         network: Network = nnx.merge(self.graph, self.weights)
-        levels = (network.discriminator.maps(one) for one in (images, rebuilt))
-        return Pair(images, rebuilt), Pair(*(one[self.feature_level - 1] for one in levels))
+        maps = (network.discriminator.maps(one) for one in (images, rebuilt))
+        ours, theirs = (one[self.feature_level - 1] for one in maps)
+        return Pair(images, rebuilt), Pair(ours, theirs, features=True)
 
     def latent_score(self, images: Images) -> None:
         """Return None: the latent is not scored."""
@@ -163,12 +164,7 @@ def fit_steps(
     grid: Grid = images.shape[1:]
     network: Any = fresh(Network, knobs, grid, seed)
     check_range(images)
-    levels = len(network.discriminator.levels)
-    if max(knobs.level, knobs.feature_level) > levels:
-        raise RecipeError(
-            f"found level {knobs.level} and feature_level {knobs.feature_level}; expected at most {levels}, the number "
-            "of the discriminator's levels"
-        )
+    _check_levels(knobs, network)
     names = ("encoder", "decoder", "discriminator")
     split = [nnx.split(getattr(network, name), nnx.Param) for name in names]
     losses: tuple[Contest, ...] = (
@@ -202,6 +198,24 @@ def fit_steps(
 
 
 def restore(knobs: VAEGAN, arrays: Mapping[str, np.ndarray]) -> FittedVAEGAN:
-    """Rebuild from :meth:`FittedVAEGAN.arrays`."""
+    """Rebuild from :meth:`FittedVAEGAN.arrays`.
+
+    Raises
+    ------
+    CheckpointError
+        If the arrays do not fit.
+    RecipeError
+        If the discriminator lacks a wanted level.
+    """
     graph, weights, grid = from_arrays(Network, knobs, arrays)
+    _check_levels(knobs, nnx.merge(graph, weights))
     return FittedVAEGAN(weights, graph, grid, knobs.feature_level)
+
+
+def _check_levels(knobs: VAEGAN, network: Any) -> None:
+    levels = len(network.discriminator.levels)
+    if max(knobs.level, knobs.feature_level) > levels:
+        raise RecipeError(
+            f"found level {knobs.level} and feature_level {knobs.feature_level}; expected at most {levels}, the number "
+            "of the discriminator's levels"
+        )

@@ -1,6 +1,7 @@
 """What a generator draws while it is trained: as a picture, and how varied it is."""
 
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from napari_anomaly.core.stack import Stack
 Images = Float[Array, "n y x c"]
 
 _SAMPLES, _ROWS = 16, 4
+_CHUNK = 32  # images looked at at once
 _LEAST = 0.1
 
 
@@ -84,18 +86,24 @@ def mosaic(images: Images) -> Float[Array, "v u c"]:
 
 
 def check_range(images: Stack) -> None:
-    """Check that training images lie in what a generator draws.
+    """Check that all training images lie in what a generator draws.
 
     Raises
     ------
     RecipeError
+        Naming the first image that does not.
     """
-    furthest = float(np.abs(first_of(images)).max())
-    if furthest > 1 + 1e-3:
-        raise RecipeError(
-            f"found intensities of up to {furthest:.3g} after normalisation; the generator draws -1 to 1. "
-            "Set preprocess.normalise.kind=fixed"
-        )
+    chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
+    with closing(images.batches(chunks)) as batches:
+        for chunk, some in zip(chunks, batches, strict=True):
+            furthest = np.abs(some).max((1, 2, 3))
+            wrong = np.flatnonzero(furthest > 1 + 1e-3)
+            if len(wrong):
+                raise RecipeError(
+                    f"found intensities of up to {furthest[wrong[0]]:.3g} after normalisation in training image "
+                    f"{chunk[wrong[0]] + 1} of {len(images)}; the generator draws -1 to 1. "
+                    "Set preprocess.normalise.kind=fixed"
+                )
 
 
 @partial(jax.jit, static_argnames="graph")

@@ -12,7 +12,8 @@ from napari_anomaly.core.nn.train import StateKeeper
 class Stages:
     """Keeps the states of all stages together, so that a later stage never loses an earlier one's result.
 
-    Resumed, a stage that was finished has no steps left and returns its result at once.
+    Resumed, a stage that took all its steps has none left and returns its result at once. One that a budget ended has
+    some left: it must not take them if a later stage has been kept, which rests on its result as it was.
     """
 
     keeper: StateKeeper

@@ -163,7 +163,7 @@ def repeat(
     The others are those of :func:`train`.
     """
     plan = _plan(images, knobs, mesh, whole=whole)
-    state = _begun(state, keeper)
+    state = resumed(state, keeper)
     lies = jax.tree.map(lambda spec: NamedSharding(mesh, spec), lying(state, mesh.size))
     state = jax.device_put(state, lies)  # as it comes back: one compilation
     began = saved = time.monotonic()
@@ -207,8 +207,14 @@ def _plan(images: Stack, knobs: Any, mesh: Mesh, *, whole: bool) -> Plan:
     )
 
 
-def _begun(state: Any, keeper: StateKeeper | None) -> Any:
-    """The state to start from; what was kept goes before a fresh one."""
+def resumed(state: Any, keeper: StateKeeper | None) -> Any:
+    """Return the state to start from: what was kept goes before a fresh one.
+
+    Raises
+    ------
+    CheckpointError
+        If what was kept is the state of another recipe.
+    """
     kept = None if keeper is None else keeper.load()
     return state if kept is None else _unflattened(state, kept)
 
