@@ -10,6 +10,7 @@ import pytest
 from skimage.io import imread
 
 from napari_anomaly.cli import main
+from napari_anomaly.core import comparing
 from napari_anomaly.core.compared import distinct, first_of_each_kind
 from napari_anomaly.core.comparing import compare, compare_steps
 from napari_anomaly.core.data.files import write_mask, write_png
@@ -23,7 +24,7 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.panels import ROWS, curves_figure, decisions_figure, kind_figure
 from napari_anomaly.core.pictures import SIDE, map_picture, mask_picture, photograph
-from napari_anomaly.core.report import evaluate
+from napari_anomaly.core.report import evaluate, evaluate_steps
 
 NASTY = '<b>&"x'
 SMALL = {"size": [32, 32], "scales": [1], "patch": 4}
@@ -282,13 +283,57 @@ def test_kept_detectors_never_replace_each_other(tmp_path):
     where = [write_category(tmp_path / name, "spot") for name in ("a b", "a+b")]
     out = tmp_path / "out"
 
-    compare(where, {"x y": PATCHES, "x+y": WHOLE}, keep=out).save(out)
+    found = compare(where, {"x y": PATCHES, "x+y": WHOLE}, keep=out)
 
+    assert found._folders() == ["a_b", "a_b_2"]  # where figures are saved
     for folder in ("a_b", "a_b_2"):
-        assert (out / folder / "curves.png").exists()
         kept = [load(out / folder / f"{name}.anomaly") for name in ("x_y", "x_y_2")]
         assert [one.provenance.method for one in kept] == ["x y", "x+y"]
         assert [one.provenance.data for one in kept] == [{"a_b": "a b"}.get(folder, "a+b")] * 2
+
+
+def test_only_what_is_documented_reaches_the_fits(folders, tmp_path):
+    with pytest.raises(TypeError, match="state_file"):
+        compare_steps(folders, ["linear"], state_file=tmp_path / "state")
+
+
+def test_between_folders_what_is_finished_is_told(folders):
+    told = []
+
+    whole = compare(folders, {"patches": PATCHES}, so_far=told.append)
+
+    (part,) = told
+    assert [one.name for one in part.categories] == ["cloth"]
+    assert part.problems == (f"{folders[1].name}, patches: not measured yet",)
+    assert (len(whole.categories), whole.problems) == (2, ())
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_stopped_command_leaves_a_report_of_what_was_finished(
+    folders, tmp_path, capsys, monkeypatch, stop
+):
+    evaluated = []
+
+    def evaluate_until_stopped(detector, *arguments, **choices):
+        evaluated.append(detector)
+        if len(evaluated) == 2:
+            raise stop
+        return evaluate_steps(detector, *arguments, **choices)
+
+    monkeypatch.setattr(comparing, "evaluate_steps", evaluate_until_stopped)
+    words = ["compare", str(folders[0]), "--methods", "linear-image,one-class-svm"]
+
+    if stop is KeyboardInterrupt:
+        assert main([*words, "--out", str(tmp_path)]) == 130
+    else:
+        with pytest.raises(stop):
+            main([*words, "--out", str(tmp_path)])
+
+    assert f"Report of what was finished: {tmp_path / 'index.html'}" in capsys.readouterr().err
+    held = json.loads((tmp_path / "comparison.json").read_text())
+    assert [entry["name"] for entry in held["entries"]] == ["linear-image"]
+    assert held["problems"] == ["cloth, one-class-svm: not measured yet"]
+    assert "one-class-svm: not measured yet" in (tmp_path / "index.html").read_text()
 
 
 def test_names_are_told_apart():

@@ -35,7 +35,8 @@ def compare(
     """Fit several methods to several folders, measure all, and show them beside each other on the same images.
 
     Writes `index.html` (everything, in one file), `comparison.csv`, `comparison.json`, a figure for each folder and
-    kind of defect, and the detectors. Exit code 1 if a method was left out.
+    kind of defect, and the detectors; after each folder, and with what was finished if it is stopped. Exit code 1 if a
+    method was left out.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ def compare(
     from napari_anomaly.core.progress import watched
     from napari_anomaly.core.words import comparison_lines
 
+    pages: list[Path] = []
     contenders = {**_recipes(names, data_range), **_detectors(files, names)}
     steps = compare_steps(
         folders,
@@ -92,6 +94,7 @@ def compare(
         prevalence=prevalence,
         costs=costs,
         keep=out,
+        so_far=lambda found: pages.append(found.save(out) / "index.html"),
         seed=seed,
         budget=budget,
         false_alarm=false_alarm,
@@ -99,7 +102,12 @@ def compare(
         calibration=calibration,
         group=group,
     )
-    found = watched(steps)
+    try:
+        found = watched(steps)
+    except BaseException:
+        if pages:
+            tell(f"Report of what was finished: {pages[-1]}")
+        raise
     page = found.save(out) / "index.html"
     say("\n".join(comparison_lines(found.table)))
     tell(f"Report: {page}. Figures, tables and detectors are beside it.")

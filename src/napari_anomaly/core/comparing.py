@@ -6,7 +6,8 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -60,7 +61,7 @@ class Comparison:
     about : mapping
         Seed, options, versions, machine, date and seconds.
     problems : tuple of str
-        Methods that could not be fitted to or measured on a folder, with the reason.
+        Methods that could not be fitted to or measured on a folder, with the reason; or were not yet.
     """
 
     categories: tuple[Category, ...]
@@ -134,7 +135,13 @@ def compare_steps(
     prevalence: float | None = None,
     costs: tuple[float, float] | None = None,
     keep: str | PathLike[str] | None = None,
-    **fitting: Any,
+    so_far: Callable[[Comparison], object] | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    false_alarm: float | None = None,
+    review: float | None = None,
+    calibration: float = 0.25,
+    group: str | None = None,
 ) -> Generator[Progress, None, Comparison]:
     """Fit several methods to several folders and measure all, step by step.
 
@@ -153,8 +160,10 @@ def compare_steps(
         As for `evaluate_steps`.
     keep : folder, optional
         Gets each detector that was fitted, as ``CATEGORY/METHOD.anomaly``.
-    **fitting
-        ``seed``, ``budget`` (for each fit), ``false_alarm``, ``review``, ``calibration``, ``group`` of `fit_steps`.
+    so_far : callable, optional
+        Gets what is finished: between two folders, and when an exception or closing ends the work early.
+    seed, budget, false_alarm, review, calibration, group
+        As for `fit_steps`; ``budget`` is that of each fit.
 
     Yields
     ------
@@ -176,36 +185,101 @@ def compare_steps(
     DataWarning
         For a method that is left out of a category, with the reason.
     """
-    began = time.monotonic()
     Stakes.of(prevalence, costs)
     datasets = _opened([folders] if isinstance(folders, str | PathLike) else folders)
-    fields = _named(contenders)
-    names = distinct(dataset.root.name for dataset in datasets)
-    files = dict(zip(fields, _file_names(fields), strict=True))
-    categories: list[Category] = []
-    problems: list[str] = []
-    for name, dataset in zip(names, datasets, strict=True):
+    stakes = {"prevalence": prevalence, "costs": costs}
+    fitting = {
+        "seed": seed,
+        "budget": budget,
+        "false_alarm": false_alarm,
+        "review": review,
+        "calibration": calibration,
+        "group": group,
+    }
+    work = _Work(
+        dict(zip(distinct(one.root.name for one in datasets), datasets, strict=True)),
+        _named(contenders),
+        partial(_entry, fitting=fitting, stakes=stakes),
+        partial(_about, time.monotonic(), datasets, {**fitting, **stakes}, each),
+        None if keep is None else Path(keep),
+    )
+    yield from work.on_all(each, so_far)
+    if not work.categories:
+        raise DataError(f"no method could be measured on any folder: {'; '.join(work.problems)}")
+    return work.comparison()
+
+
+@dataclass(eq=False)
+class _Work:
+    """A comparison on its way: what is to be measured, and what was."""
+
+    datasets: Mapping[str, Dataset]
+    contenders: Mapping[str, Contender]
+    measure: Callable[..., Generator[Progress, None, tuple[Detector, Entry]]]
+    about: Callable[[], Mapping[str, Any]]
+    keep: Path | None
+    categories: list[Category] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    tried: list[tuple[str, str]] = field(default_factory=list)
+
+    def on_all(
+        self, each: int, so_far: Callable[[Comparison], object] | None
+    ) -> Generator[Progress, None, None]:
+        """Measure every method on every folder."""
+
+        def tell() -> None:
+            if so_far is not None and self.categories:
+                so_far(self.comparison())
+
+        try:
+            for k, name in enumerate(self.datasets):
+                if k:
+                    tell()
+                yield from self.on(name, each)
+        except BaseException:  # Ctrl-C too: what took hours is not lost
+            tell()
+            raise
+
+    def on(self, name: str, each: int) -> Generator[Progress, None, None]:
+        """Measure every method on one folder."""
+        dataset = self.datasets[name]
         shots, images = _shots(first_of_each_kind(dataset, each))
-        entries: list[Entry] = []
-        for method, contender in fields.items():
+        for method, contender in self.contenders.items():
             label = f"{name}, {method}"
             try:
-                steps = _entry(method, contender, dataset, images, prevalence, costs, fitting)
+                steps = self.measure(method, contender, dataset, images)
                 detector, entry = yield from labelled(label, steps)
             except AnomalyError as error:
-                problems.append(f"{label}: {error}")
+                self.problems.append(f"{label}: {error}")
                 warnings.warn(f"{label}: {error} (left out)", DataWarning, stacklevel=2)
-                continue
-            entries.append(entry)
-            if keep is not None and detector is not contender:
-                folder = _file_names([*(one.name for one in categories), name])[-1]
-                detector.save(Path(keep) / folder / f"{files[method]}.anomaly")
-        if entries:
-            categories.append(Category(name, shots, tuple(entries)))
-    if not categories:
-        raise DataError(f"no method could be measured on any folder: {'; '.join(problems)}")
-    about = _about(began, datasets, {**fitting, "prevalence": prevalence, "costs": costs}, each)
-    return Comparison(tuple(categories), about, tuple(problems))
+            else:
+                self._add(name, shots, entry)
+                if self.keep is not None and detector is not contender:
+                    detector.save(self.keep / self._file_of(method))
+            self.tried.append((name, method))
+
+    def comparison(self) -> Comparison:
+        """Return what is finished; what is not is named among the problems."""
+        missing = [
+            f"{name}, {method}: not measured yet"
+            for name in self.datasets
+            for method in self.contenders
+            if (name, method) not in self.tried
+        ]
+        return Comparison(tuple(self.categories), self.about(), (*self.problems, *missing))
+
+    def _add(self, name: str, shots: tuple[Shot, ...], entry: Entry) -> None:
+        if self.categories and self.categories[-1].name == name:
+            last = self.categories.pop()
+            self.categories.append(replace(last, entries=(*last.entries, entry)))
+        else:
+            self.categories.append(Category(name, shots, (entry,)))
+
+    def _file_of(self, method: str) -> Path:
+        """Where a detector of the last category is kept: beside the figures that `Comparison.save` writes."""
+        folder = _file_names(one.name for one in self.categories)[-1]
+        files = dict(zip(self.contenders, _file_names(self.contenders), strict=True))
+        return Path(folder) / f"{files[method]}.anomaly"
 
 
 def _opened(folders: Sequence[str | PathLike[str]]) -> list[Dataset]:
@@ -243,16 +317,16 @@ def _entry(
     contender: Contender,
     dataset: Dataset,
     images: Sequence[Image],
-    prevalence: float | None,
-    costs: tuple[float, float] | None,
+    *,
     fitting: Mapping[str, Any],
+    stakes: Mapping[str, Any],
 ) -> Generator[Progress, None, tuple[Detector, Entry]]:
     """Fit, unless it is a detector; measure; look at the images that are shown."""
     if isinstance(contender, Detector):
         detector = contender
     else:
         detector = yield from fit_steps(dataset, contender, name=method, **fitting)
-    report = yield from evaluate_steps(detector, dataset, prevalence=prevalence, costs=costs)
+    report = yield from evaluate_steps(detector, dataset, **stakes)
     seen = tuple(_seen(detector, image) for image in images)
     lean = replace(report, exhibits=(), per_region=())  # full-size pictures nobody will look at
     return detector, Entry(method, to_plain(detector.recipe), lean, seen)
