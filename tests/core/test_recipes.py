@@ -106,6 +106,6 @@ def test_a_range_of_intensities_that_does_not_fit_the_method_is_refused(name, fi
             recipe = changed(RECIPES[name], {"normalise.kind": kind})
             assert recipe.preprocess.normalise.kind == kind
             continue
-        words = rf"found preprocess\.normalise\.kind={kind}; expected, for .* {' or '.join(fits)}$"
+        words = rf"used: found preprocess\.normalise\.kind={kind}; expected, for .* {' or '.join(fits)}$"
         with pytest.raises(RecipeError, match=words):
             changed(RECIPES[name], {"normalise.kind": kind})
