@@ -88,3 +88,24 @@ def test_a_recipe_is_named_or_made_from_knobs():
     assert recipe_of(Linear()).method == Linear()
     with pytest.raises(RecipeError, match="found the method 'gan'; expected one of linear, "):
         recipe_of("gan")
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("denoising", ("none", "range")),
+        ("ssim-autoencoder", ("none", "range")),
+        ("f-anogan", ("fixed", "range", "none")),
+        ("vae-gan", ("fixed", "range", "none")),
+        ("autoencoder-weld", ("standard", "fixed", "range", "none")),
+    ],
+)
+def test_a_range_of_intensities_that_does_not_fit_the_method_is_refused(name, fits):
+    for kind in ("standard", "fixed", "range", "none"):
+        if kind in fits:
+            recipe = changed(RECIPES[name], {"normalise.kind": kind})
+            assert recipe.preprocess.normalise.kind == kind
+            continue
+        words = rf"used: found preprocess\.normalise\.kind={kind}; expected, for .* {' or '.join(fits)}$"
+        with pytest.raises(RecipeError, match=words):
+            changed(RECIPES[name], {"normalise.kind": kind})

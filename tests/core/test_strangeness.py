@@ -20,6 +20,7 @@ from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.methods.strangeness import restored, smooth_gradient
 from napari_anomaly.core.nn.build import fresh
 from napari_anomaly.core.residuals import residual_map
+from napari_anomaly.core.stack import Stack
 
 GRID = (16, 16, 1)
 
@@ -230,6 +231,26 @@ def test_a_pixels_variance_weighs_its_residual():
         ((images - mean) ** 2 / jnp.exp(log_variance)).mean(-1),
         rtol=1e-4,
     )
+
+
+@pytest.mark.parametrize(
+    ("variance", "rebuilt", "found"), [("unit", [], 1), ("shared", [32, 8], 0.25)]
+)
+def test_training_images_are_rebuilt_only_for_a_variance_that_is_learned(
+    variance, rebuilt, found, monkeypatch
+):
+    chunks = []
+
+    def errors(graph, weights, images):
+        chunks.append(len(images))
+        return np.full(len(images), 0.25)
+
+    monkeypatch.setattr(vae, "_errors", errors)
+    images = np.linspace(-1, 2, 40 * 64, dtype=np.float32).reshape(40, 8, 8, 1)
+    seen = vae._seen(None, nnx.State({}), Stack.of(images), VAE(variance=variance))
+
+    assert chunks == rebuilt
+    assert (float(seen.span), float(seen.variance)) == (3, found)
 
 
 @pytest.mark.parametrize("knobs", [{"variance": "unit"}, {"batch": 2}, {"size": [16, 16]}])

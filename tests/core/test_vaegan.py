@@ -10,10 +10,11 @@ import pytest
 from flax import nnx
 
 import napari_anomaly as na
-from napari_anomaly.core.errors import RecipeError
+from napari_anomaly.core.errors import DataError, RecipeError
 from napari_anomaly.core.methods import vaegan
 from napari_anomaly.core.methods.knobs.shared import Training
 from napari_anomaly.core.methods.knobs.vaegan import VAEGAN
+from napari_anomaly.core.methods.latent import decoded, encoded
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.nn.build import fresh
@@ -191,6 +192,22 @@ def test_images_to_numbers_and_back(detector):
     shown = detector.inspect(images[1]).reconstruction
     np.testing.assert_allclose(drawn[1, ..., 0], shown, atol=1e-4)
     np.testing.assert_allclose(na.encode(detector, images[1:]), latent[1:], atol=1e-5)
+
+
+def test_encoder_and_decoder_compile_once_for_all_detectors_of_a_shape(detector):
+    def use(one):
+        na.decode(one, na.encode(one, [np.full((16, 16), 90, np.uint8)] * 2))
+        return encoded._cache_size(), decoded._cache_size()
+
+    weights = jax.tree.map(lambda one: one + 1, detector.fitted.weights)
+    other = replace(detector, fitted=replace(detector.fitted, weights=weights))
+
+    assert use(detector) == use(detector) == use(other)
+
+
+def test_no_images_are_told(detector):
+    with pytest.raises(DataError, match="found no images; expected at least 1"):
+        na.encode(detector, [])
 
 
 def test_methods_and_latents_that_do_not_fit_are_refused(detector):

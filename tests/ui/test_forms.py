@@ -163,3 +163,11 @@ def test_editing_is_announced(form_of, qtbot):
     form.edited.connect(lambda: seen.append(1))
     form.fields["min_area"].value = 9
     assert seen
+
+
+def test_a_range_of_intensities_that_does_not_fit_the_method_is_told(form_of):
+    form = form_of(RECIPES["denoising"])
+    form.fields["preprocess.normalise.kind"].value = "standard"
+
+    with pytest.raises(RecipeError, match=r"kind=standard; expected, .* denoising, none or range"):
+        _ = form.recipe

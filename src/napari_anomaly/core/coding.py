@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_anomaly.core.detector import Detector
-from napari_anomaly.core.errors import RecipeError
+from napari_anomaly.core.errors import DataError, RecipeError
+from napari_anomaly.core.methods.latent import decoded, encoded
 from napari_anomaly.core.types import Image
 
 
@@ -40,6 +41,8 @@ def encode(detector: Detector, images: Iterable[Image]) -> Float[np.ndarray, "n 
     ------
     RecipeError
         If the method has no such encoder.
+    DataError
+        If there are no images.
     ImageError
         If an image cannot be used.
     """
@@ -47,8 +50,9 @@ def encode(detector: Detector, images: Iterable[Image]) -> Float[np.ndarray, "n 
     preprocess = detector.recipe.preprocess
     mean, std = preprocess.normalise.moments()
     pixels = [(preprocess.apply(image)[0] - mean) / std for image in images]
-    compiled = _compiled(coder.encode)
-    return np.stack([np.asarray(compiled(one[None]))[0] for one in pixels])
+    if not pixels:
+        raise DataError("found no images; expected at least 1 to encode")
+    return np.concatenate([np.asarray(encoded(coder, one[None])) for one in pixels])
 
 
 def decode(
@@ -77,15 +81,9 @@ def decode(
     if latent.ndim != 2 or latent.shape[1] != size:
         raise RecipeError(f"found latents of shape {latent.shape}; expected (n, {size})")
     mean, std = detector.recipe.preprocess.normalise.moments()
-    images = _compiled(coder.decode)(latent.astype(np.float32))
+    images = decoded(coder, latent.astype(np.float32))
     drawn: np.ndarray = np.clip(np.asarray(images) * std + mean, 0, 1)
     return drawn
-
-
-def _compiled(function: Any) -> Any:
-    import jax
-
-    return jax.jit(function)
 
 
 def _coder(detector: Detector) -> Coder:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,6 @@ from napari_anomaly.core.stack import Stack
 Codes = Float[Array, "n d"]
 
 _CHUNK = 32  # images encoded at once
-
-
-@runtime_checkable
-class Encodes(Protocol):
-    """A fitted method that has codes."""
-
-    def encode(self, images: Images) -> Codes:
-        """Encode ``(n, y, x, c)`` normalised images."""
 
 
 @partial(register_dataclass, data_fields=["mean", "whitening"], meta_fields=[])
@@ -120,7 +112,7 @@ def learned(recipe: Recipe, fitted: Any, images: Stack) -> Space | None:
         return None
     chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
     with closing(images.batches(chunks)) as batches:
-        codes = np.concatenate([np.asarray(_encoded(fitted, one)) for one in batches])
+        codes = np.concatenate([np.asarray(encoded(fitted, one)) for one in batches])
     if not np.isfinite(codes).all():
         raise TrainingError(
             "found codes of training images that are not finite; expected numbers. Lower learning_rate"
@@ -150,6 +142,14 @@ def restore(recipe: Recipe, arrays: Mapping[str, np.ndarray]) -> Space | None:
 
 
 @jax.jit
-def _encoded(fitted: Any, images: Images) -> Codes:
+def encoded(fitted: Any, images: Images) -> Codes:
+    """Return the codes of normalised images, compiled once for all methods of one shape."""
     codes: Codes = fitted.encode(images)
     return codes
+
+
+@jax.jit
+def decoded(fitted: Any, codes: Codes) -> Images:
+    """Return the normalised images of codes, compiled once for all methods of one shape."""
+    images: Images = fitted.decode(codes)
+    return images

@@ -88,6 +88,14 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
+        kind = self.preprocess.normalise.kind
+        kinds: tuple[str, ...] = getattr(type(self.method), "normalised", (kind,))
+        if kind not in kinds:
+            raise ValueError(
+                f"found preprocess.normalise.kind={kind}; expected, for the method {self.method.name}, "
+                f"{' or '.join(kinds)}"
+            )
+
         measures: tuple[str, ...] = getattr(type(self.method), "measures", ())
         if self.score != "map" and self.latent_score not in measures:
             known = " or ".join(measures) or "score=map: it has no latent scores"

@@ -29,12 +29,17 @@ def from_plain(plain: Mapping[str, Any]) -> Recipe:
     try:
         return _RECIPE.validate_python(plain)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc']))}: {_wrong(one)}" for one in error.errors()]
+        lines = [_wrong(one) for one in error.errors()]
         raise RecipeError("the recipe cannot be used: " + "; ".join(lines)) from error
 
 
 def _wrong(one: Mapping[str, Any]) -> str:
-    """Say what was found and what was expected."""
+    """Say where, if it is in one place, what was found and what was expected."""
+    where = ".".join(map(str, one["loc"]))
+    return f"{where}: {_told(one)}" if where else _told(one)
+
+
+def _told(one: Mapping[str, Any]) -> str:
     if one["type"] == "value_error":  # our own words, which say both
         return str(one["ctx"]["error"])
     expected = one["msg"][0].lower() + one["msg"][1:]

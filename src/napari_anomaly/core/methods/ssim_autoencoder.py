@@ -131,10 +131,6 @@ class FittedSSIMAutoencoder:
     def latent_score(self, images: Images) -> None:
         """Return None: the code is not scored."""
 
-    def image_score(self, pooled: float, latent: float | None) -> float:
-        """Return the pooled map alone."""
-        return pooled
-
     def reach(self) -> None:
         """Return None: the code is of a whole window, and the windows lie where the image begins and ends."""
 

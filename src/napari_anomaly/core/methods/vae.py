@@ -218,14 +218,16 @@ def restore(knobs: VAE, arrays: Mapping[str, np.ndarray]) -> FittedVAE:
 
 
 def _seen(graph: Any, weights: nnx.State[Any, Any], images: Stack, knobs: VAE) -> Seen:
-    """Look at the training images again, chunk by chunk."""
+    """Look at the training images again, chunk by chunk; they are rebuilt only for a variance that is learned."""
     chunks = [range(len(images))[k : k + _CHUNK] for k in range(0, len(images), _CHUNK)]
     low, high, each = np.inf, -np.inf, []
+    learns = knobs.variance != "unit"
     with closing(images.batches(chunks)) as batches:
         for one in batches:
             low, high = min(low, one.min()), max(high, one.max())
-            each.append(np.asarray(_errors(graph, weights, one)))
-    variance = 1.0 if knobs.variance == "unit" else max(np.concatenate(each).mean(), 1e-12)
+            if learns:
+                each.append(np.asarray(_errors(graph, weights, one)))
+    variance = max(np.concatenate(each).mean(), 1e-12) if learns else 1.0
     learned = [np.array(one, np.float32) for one in (max(high - low, 1e-6), variance)]
     return Seen(*jax.device_put(learned))
 

@@ -1,6 +1,6 @@
 """Knobs of the denoising autoencoder."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,8 +14,7 @@ class Denoising:
     """Denoising autoencoder: the network of ``autoencoder``, trained to return clean images from spoilt ones.
 
     Training images are stained (a rough ellipse of random grey), covered with coarse or fine Gaussian noise, or masked
-    in squares; what is inspected is not. Sizes of noise are those of intensities in [0, 1]: leave ``normalise`` at
-    ``none``.
+    in squares; what is inspected is not. Sizes of noise are those of intensities in [0, 1].
 
     References
     ----------
@@ -41,6 +40,9 @@ class Denoising:
         default=None, ge=1, description="size of a dense bottleneck; none: stay convolutional"
     )
     training: Training = Training()
+
+    normalised: ClassVar[tuple[str, ...]] = ("none", "range")
+    """Kinds of normalisation that it works with: sizes of noise are those of [0, 1]."""
 
     def plain(self) -> Autoencoder:
         """Return the plain autoencoder of the same network and training."""

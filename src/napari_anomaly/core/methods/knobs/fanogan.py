@@ -69,6 +69,9 @@ class FAnoGAN:
     measures: ClassVar[tuple[str, ...]] = ("own", "mahalanobis", "knn")
     """Latent scores: its own is the paper's A = A_R + kappa A_D; of a search, AnoGAN's."""
 
+    normalised: ClassVar[tuple[str, ...]] = ("fixed", "range", "none")
+    """Kinds of normalisation that it works with: what it draws lies in [-1, 1]."""
+
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
         from napari_anomaly.core.methods import fanogan

@@ -1,6 +1,6 @@
 """Knobs of the SSIM autoencoder."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,8 +13,7 @@ class SSIMAutoencoder:
     """Autoencoder trained on structural similarity: 1 - SSIM instead of squared differences of pixels.
 
     Trained on random crops; inspected in overlapping windows of a crop's size, whose reconstructions are averaged.
-    Without ``window`` it takes whole images. The constants of SSIM are those of intensities in [0, 1]: leave
-    ``normalise`` at ``none``.
+    Without ``window`` it takes whole images. The constants of SSIM are those of intensities in [0, 1].
 
     References
     ----------
@@ -38,6 +37,9 @@ class SSIMAutoencoder:
         default=30, ge=1, description="pixels from one window to the next when inspecting"
     )
     training: Training = Training(duration=500, weight_decay=1e-5)
+
+    normalised: ClassVar[tuple[str, ...]] = ("none", "range")
+    """Kinds of normalisation that it works with: the constants of SSIM are those of [0, 1]."""
 
     def implementation(self) -> Implementation:
         """Return the module that fits it."""

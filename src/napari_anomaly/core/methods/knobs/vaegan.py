@@ -54,6 +54,9 @@ class VAEGAN:
     measures: ClassVar[tuple[str, ...]] = ("mahalanobis", "knn")
     """Latent scores."""
 
+    normalised: ClassVar[tuple[str, ...]] = ("fixed", "range", "none")
+    """Kinds of normalisation that it works with: what it draws lies in [-1, 1]."""
+
     def implementation(self) -> Implementation:
         """Return the module that fits it."""
         from napari_anomaly.core.methods import vaegan
