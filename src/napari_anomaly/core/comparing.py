@@ -250,13 +250,14 @@ class _Work:
                 steps = self.measure(method, contender, dataset, images)
                 detector, entry = yield from labelled(label, steps)
             except AnomalyError as error:
+                self.tried.append((name, method))
                 self.problems.append(f"{label}: {error}")
                 warnings.warn(f"{label}: {error} (left out)", DataWarning, stacklevel=2)
             else:
+                self.tried.append((name, method))
                 self._add(name, shots, entry)
                 if self.keep is not None and detector is not contender:
                     detector.save(self.keep / self._file_of(method))
-            self.tried.append((name, method))
 
     def comparison(self) -> Comparison:
         """Return what is finished; what is not is named among the problems."""
