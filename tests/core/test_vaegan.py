@@ -202,7 +202,9 @@ def test_encoder_and_decoder_compile_once_for_all_detectors_of_a_shape(detector)
     weights = jax.tree.map(lambda one: one + 1, detector.fitted.weights)
     other = replace(detector, fitted=replace(detector.fitted, weights=weights))
 
-    assert use(detector) == use(detector) == use(other)
+    first = use(detector)
+    assert min(first) >= 1
+    assert use(detector) == use(other) == first
 
 
 def test_no_images_are_told(detector):
