@@ -76,7 +76,8 @@ def prepare_ours(recipe: str, cores: int) -> Work:
     images = [texture(k, side, channels) for k in range(_IMAGES)]
     pixels = [detector.recipe.preprocess.apply(image)[0] for image in images]
     scorer(pixels[0])
-    return lambda: _drained(in_order(scorer, pixels, ahead=2 * workers()))
+    several = 2 * workers()  # as inspect_all
+    return lambda: _drained(in_order(scorer, pixels, threads=several, ahead=2 * several))
 
 
 def prepare_inspect(recipe: str, cores: int) -> Work:

@@ -63,7 +63,9 @@ def tiny(name):
 
 def tiny_adversaries(recipe, knobs):
     """They take turns, so that more steps are needed until an image is drawn."""
-    steps = 1000 if recipe.method.blocks == "plain" else 300  # residual blocks take longer, and learn faster
+    steps = (
+        1000 if recipe.method.blocks == "plain" else 300
+    )  # residual blocks take longer, and learn faster
     turns = {"duration": steps, "unit": "steps", "batch": 4, "learning_rate": 4e-3, "average": 0.9}
     knobs |= {f"method.training.{name}": value for name, value in turns.items()}
     widths = [8, 8] if recipe.method.blocks == "plain" else [8, 8, 8]

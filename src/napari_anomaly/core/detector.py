@@ -131,7 +131,8 @@ class Detector:
             except ImageError as error:
                 raise ImageError(f"image {number}: {error}") from error
 
-        return in_order(first_alone(one), enumerate(images), ahead=2 * workers())
+        several = 2 * workers()  # one waits for the device while another prepares or finishes
+        return in_order(first_alone(one), enumerate(images), threads=several, ahead=2 * several)
 
     @cached_property
     def _scorer(self) -> Scorer:
