@@ -298,7 +298,7 @@ class Descent:
     def __call__(
         self, state: State, batch: Images, key: Array, *, knobs: Any, plan: Plan
     ) -> tuple[State, Float[Array, " m"]]:
-        """Take a step of Adam."""
+        """Take a step of the knobs' optimiser."""
         return _one_step(
             state, batch, key, graph=self.graph, loss=self.loss, knobs=knobs, plan=plan
         )
