@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_anomaly.core.data.folders import open_folder
+from napari_anomaly.core.data.folders import Dataset, open_folder
 from napari_anomaly.core.data.reading import read_samples
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
+from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.layers import add_to_viewer
 from napari_anomaly.ui.readers import sample_metadata
 
@@ -38,12 +39,23 @@ class Found:
         The images of a folder; empty for a layer, which shows them already.
     metadata : dict
         Where they came from, one list entry per image; see ``layers.ABOUT``.
+    samples : tuple of Sample, or empty
+    dataset : Dataset or None
+        Of a folder.
     """
 
     names: tuple[str, ...]
     results: tuple[Inspection, ...]
     images: tuple[np.ndarray, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    dataset: Dataset | None = None
+
+    @property
+    def inspected(self) -> Inspected:
+        """The list of it, without pixels."""
+        scores = np.array([result.score for result in self.results], np.float64)
+        return Inspected(self.names, scores, self.samples, self.dataset)
 
 
 def inspect_images(
@@ -96,6 +108,8 @@ def inspect_folder(
         tuple(result for _, _, result in used),
         tuple(image for _, image, _ in used),
         sample_metadata(dataset, [sample for sample, _, _ in used]),
+        tuple(sample for sample, _, _ in used),
+        dataset,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_anomaly.core.types import Inspection
+from napari_anomaly.ui.family import ANOMALY_MAP, RECONSTRUCTION, REGIONS, ROLE, belonging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,7 @@ def add_to_viewer(
     base = name or (source.name if source is not None else "inspection")
     about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked), **MADE}
     place = place_of(source, len(shape) + 2)
+    kin = belonging(source, RECONSTRUCTION)
 
     localises = results[0].localises
     added: list[Layer] = []
@@ -74,7 +76,7 @@ def add_to_viewer(
                 name=f"{base} reconstruction",
                 contrast_limits=(0, 1),
                 visible=False,
-                metadata=about,
+                metadata=about | kin,
                 **place,
             )
         )
@@ -86,7 +88,7 @@ def add_to_viewer(
                 colormap=_fading(),
                 blending="translucent_no_depth",
                 contrast_limits=_limits(results),
-                metadata=about,
+                metadata=about | kin | {ROLE: ANOMALY_MAP},
                 **place,
             )
         )
@@ -96,7 +98,7 @@ def add_to_viewer(
         name=f"{base} anomaly regions",
         features=features,
         colormap=REGION_COLOUR,
-        metadata=about,
+        metadata=about | kin | {ROLE: REGIONS},
         **place,
     )
     regions.contour = 2

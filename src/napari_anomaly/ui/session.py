@@ -1,4 +1,4 @@
-"""The one thing Train and Inspect share: the viewer's present detector."""
+"""What the pages share: the viewer's present detector, and what it found last."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,15 +6,21 @@ from psygnal import Signal
 
 if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
+    from napari_anomaly.ui.inspected import Inspected
 
 
 class Session:
-    """Holds a viewer's present detector and tells when it changes."""
+    """Holds a viewer's present detector and the list of what was inspected last, and tells when they change."""
 
     changed = Signal()
+    """The detector is another, or has other thresholds."""
+
+    inspected_changed = Signal()
+    """Other images were inspected."""
 
     def __init__(self) -> None:
         self._detector: Detector | None = None
+        self._inspected: Inspected | None = None
 
     @property
     def detector(self) -> "Detector | None":
@@ -25,6 +31,16 @@ class Session:
     def detector(self, detector: "Detector") -> None:
         self._detector = detector
         self.changed.emit()
+
+    @property
+    def inspected(self) -> "Inspected | None":
+        """What was inspected last."""
+        return self._inspected
+
+    @inspected.setter
+    def inspected(self, inspected: "Inspected") -> None:
+        self._inspected = inspected
+        self.inspected_changed.emit()
 
 
 def session_of(viewer: Any) -> Session:

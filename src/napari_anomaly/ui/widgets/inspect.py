@@ -104,6 +104,7 @@ class InspectWidget(QScrollArea):
         self._show_scores(found)
 
     def _show_scores(self, found: Found) -> None:
+        self.session.inspected = found.inspected
         rows = [(result.score, result.p_value, result.verdict) for result in found.results]
         self.table.fill(found.names, rows, [in_words(result) for result in found.results])
         self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
