@@ -73,6 +73,11 @@ class SourceChooser(QWidget):
             names = [layer.name for layer in self._layers]
             self.box.setCurrentIndex(1 + names.index(source.name))
 
+    def recall(self, folder: str) -> None:
+        """Choose the folder of last time, where it is still there and the viewer shows no images to choose."""
+        if folder and not self._layers and Path(folder).is_dir():
+            self.choose(Path(folder))
+
     def missing(self) -> str | None:
         """Say what is missing before work can start."""
         if self.layer is not None or self.folder is not None:
