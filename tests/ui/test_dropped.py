@@ -69,7 +69,7 @@ def test_the_workbench_has_every_page_once(needs_screen, plugin, make_napari_vie
     assert names == menus.pages()
     assert names[:2] == ["Train", "Inspect"]
     train = viewer.window.dock_widgets[next(iter(viewer.window.dock_widgets))]
-    qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty(), timeout=SECONDS)  # on top
+    qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty(), timeout=10_000)  # on top
 
 
 def test_the_header_says_what_is_chosen(qtbot, images):

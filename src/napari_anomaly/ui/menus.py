@@ -5,6 +5,7 @@ from pathlib import Path
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_anomaly.core.data.files import write_atomically
@@ -13,6 +14,7 @@ from napari_anomaly.core.tables import csv_bytes
 from napari_anomaly.ui.dropped import open_in_page
 from napari_anomaly.ui.family import ANOMALY_MAP, REGIONS, ROLE
 from napari_anomaly.ui.launch import dock, pages
+from napari_anomaly.ui.preferences import PLUGIN
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.train import ask_which_detector
@@ -21,12 +23,10 @@ from napari_anomaly.ui.writers import write_masks
 
 def open_workbench(viewer: Viewer) -> None:
     """Dock all pages as tabs, in the order of the work, the first on top."""
-    first = dock(viewer, pages())[0]
-    tab: QWidget | None = first
-    while tab is not None and not hasattr(tab, "toggleViewAction"):  # the dock it lies in
-        tab = tab.parentWidget()
-    if tab is not None:
-        tab.raise_()
+    names = pages()
+    dock(viewer, names)
+    first = viewer.window.add_plugin_dock_widget(PLUGIN, names[0])[0]
+    QTimer.singleShot(0, first.raise_)  # Qt puts a new tab on top only when it comes to rest
 
 
 def open_detector() -> None:
