@@ -51,7 +51,7 @@ class LimitPlot(ThemedPlot):
         if self._below is not None:
             self.canvas.restore_region(self._below)
             self._draw_lines()
-            self.canvas.blit(self.canvas.figure.bbox)
+            self.canvas.update()  # blit would wait for the whole window to be painted
 
     def _paint_lines(self, axes: Axes) -> None:
         self._below = None

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
@@ -49,7 +50,7 @@ class ThresholdWidget(QScrollArea):
         self.session = session_of(viewer)
         self.promise, self.state, self.verdicts, self.capability = (_text() for _ in range(4))
         self._shown = known_scores(None)
-        self._drawn_for: object = None
+        self._drawn_for = np.zeros(0)
         self.histogram = LimitPlot(viewer, self._paint_scores, self._dragged)
         self.rate = RateBox(self.set_false_alarm, self._next_rate, "false alarms")
         self.review = RateBox(self.set_review, self._next_review, "review")
@@ -138,7 +139,7 @@ class ThresholdWidget(QScrollArea):
         self.promise.setText(guarantee(known))
         self.capability.setText(capability_in_words(known))
         self.verdicts.setText(verdicts_in_words(self._shown, known))
-        if self._drawn_for is not known.scores:  # another detector's
+        if not np.array_equal(self._drawn_for, known.scores):  # another detector's
             self._refill()
         self._rest.start()
 
