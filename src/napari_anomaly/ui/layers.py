@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.family import ANOMALY_MAP, RECONSTRUCTION, REGIONS, ROLE, belonging
+from napari_anomaly.ui.numbering import BACKGROUND, DIGESTS, digest, region_rows, region_table
 from napari_anomaly.ui.preferences import preferences
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def add_to_viewer(
         name=f"{base} anomaly regions",
         features=features,
         colormap={None: outline, 0: "transparent"},
-        metadata=about | kin | {ROLE: REGIONS},
+        metadata=about | kin | {ROLE: REGIONS, DIGESTS: list(map(digest, labels))},
         **place,
     )
     regions.contour = 2
@@ -193,31 +194,16 @@ def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
 
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
-    """Number the regions 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # comes with napari
-
+    """Number the regions over all images."""
     labels: list[np.ndarray] = []
-    rows: list[dict[str, Any]] = [{"index": 0, "image": None}]
-    for number, result in enumerate(results):
+    rows = [BACKGROUND]
+    for image, result in enumerate(results):
         numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
-        for region in result.regions:
-            numbers[region.label] = len(rows)
-            rows.append(
-                {
-                    "index": len(rows),
-                    "image": number,
-                    "area": region.area,
-                    "max_score": region.max_score,
-                    "mean_score": region.mean_score,
-                    "p_value": region.p_value,
-                }
-            )
+        for label, region in enumerate(result.regions, len(rows)):
+            numbers[region.label] = label
+        rows += region_rows(result.regions, image, len(rows))
         labels.append(numbers[result.labels])
-    columns = ["index", "image", "area", "max_score", "mean_score", "p_value"]
-    table = pd.DataFrame(rows, columns=columns)
-    # whole numbers beside None: napari's status bar leaves out what is None
-    table["image"] = pd.Series([row["image"] for row in rows], dtype=object)
-    return labels, table
+    return labels, region_table(rows)
 
 
 def place_of(source: Any, ndim: int) -> dict[str, Any]:
