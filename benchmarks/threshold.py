@@ -24,7 +24,10 @@ SIZE, NORMALS, MOVES = 1024, 120, 200
 
 
 class FixedDetector(SimpleNamespace):
-    def calibrate(self, *, false_alarm, review):
+    """A detector with a calibration and no network: moving a threshold asks for nothing else."""
+
+    def calibrate(self, *, false_alarm: float | None, review: float | None) -> "FixedDetector":
+        """Return one with other rates."""
         known = self.calibration
         other = Calibration(known.scores, known.peaks, false_alarm, review)
         return FixedDetector(calibration=other, recipe=self.recipe)

@@ -172,7 +172,7 @@ class ThresholdWidget(QScrollArea):
     def _say(self, text: str, *, error: bool = False) -> None:
         self.state.setText(text)
         self.state.setVisible(bool(text))
-        self.state.setStyleSheet("color: #ff8a80" if error else "")
+        self.state.setStyleSheet("font-weight: bold" if error else "")
 
     def _lay_out(self) -> None:
         self.rate.setToolTip(
