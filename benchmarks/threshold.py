@@ -24,7 +24,10 @@ SIZE, NORMALS, MOVES = 1024, 120, 200
 
 
 class FixedDetector(SimpleNamespace):
+    """A detector whose calibration is all there is."""
+
     def calibrate(self, *, false_alarm, review):
+        """Return it with other rates."""
         known = self.calibration
         other = Calibration(known.scores, known.peaks, false_alarm, review)
         return FixedDetector(calibration=other, recipe=self.recipe)
