@@ -58,6 +58,8 @@ class ThresholdWidget(QScrollArea):
         self.review = RateBox(self.set_review, self._next_review, "review")
         self.curve = QComboBox()
         self.curve.addItems(list(CURVES))
+        self.curve.setToolTip(tip("what the threshold does to test images whose defects are known"))
+        self.curve.setAccessibleName("curve")
         patient(self.curve)
         self.stakes = StakeForm(self._draw_curve)
         self.plot = ThemedPlot(viewer, self._paint_curve)
