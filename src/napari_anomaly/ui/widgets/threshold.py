@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from napari_anomaly.core.calibration import Calibration
 
+_HEIGHT = 260  # pixels of a plot: both are seen on a laptop's screen
+
 HONEST = (
     "The threshold comes from held-out normal images only. Test images whose defects are known are shown to judge "
     "it; a threshold chosen by them would be hindsight."
@@ -56,6 +58,8 @@ class ThresholdWidget(QScrollArea):
         self.review = RateBox(self.set_review, self._next_review, "review")
         self.curve = QComboBox()
         self.curve.addItems(list(CURVES))
+        self.curve.setToolTip(tip("what the threshold does to test images whose defects are known"))
+        self.curve.setAccessibleName("curve")
         patient(self.curve)
         self.stakes = StakeForm(self._draw_curve)
         self.plot = ThemedPlot(viewer, self._paint_curve)
@@ -199,13 +203,16 @@ class ThresholdWidget(QScrollArea):
         layout.addWidget(self.promise)
         layout.addLayout(rows)
         layout.addWidget(self.state)
-        layout.addWidget(self.histogram, 3)
+        self.histogram.setFixedHeight(_HEIGHT)
+        self.plot.setFixedHeight(_HEIGHT)
+        layout.addWidget(self.histogram)
         layout.addWidget(self.verdicts)
         layout.addLayout(curves)
         layout.addWidget(self.stakes)
-        layout.addWidget(self.plot, 2)
+        layout.addWidget(self.plot)
         layout.addWidget(honest)
         layout.addWidget(self.capability)
+        layout.addStretch()
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(368)
