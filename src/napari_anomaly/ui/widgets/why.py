@@ -205,14 +205,16 @@ class WhyWidget(QScrollArea):
 
     def _measure(self, label: int) -> bool:
         """Take the region's numbers anew; say why if it is gone."""
-        self.found = None
+        self.found, problem = None, ""
         try:
             if self.family is not None:
                 self.found = finding(self._viewer, self.family, label, self.session.detector)
         except DataError as error:
-            self.panel.say(str(error), error=True)
+            problem = str(error)
         self._show_numbers()
         self._check()
+        if problem:
+            self.panel.say(problem, error=True)
         return self.found is not None
 
     def _show_numbers(self) -> None:
