@@ -94,9 +94,12 @@ class Finding:
 def listed(regions: "Labels") -> list[Listed]:
     """List the regions of a layer of ours, the least likely among normal images first."""
     table = regions.features
-    if not {"index", "image", "p_value", "max_score", "area"} <= set(table.columns):
+    columns = ["index", "image", "p_value", "max_score", "area"]
+    if not set(columns) <= set(table.columns):
         return []
-    rows = table[table["index"] > 0]
+    rows = table[table["index"] > 0].dropna(
+        subset=columns
+    )  # rows of labels that are gone are empty
     named = zip(
         rows["index"], rows["image"], rows["p_value"], rows["max_score"], rows["area"], strict=True
     )
