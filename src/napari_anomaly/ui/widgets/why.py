@@ -279,6 +279,8 @@ class WhyWidget(QScrollArea):
         self.table.sortItems(2, Qt.SortOrder.AscendingOrder)
         self.table.blockSignals(False)
         self.table.setColumnHidden(0, len(names) < 2)
+        if (across := self.table.horizontalHeader()) is not None:
+            across.setStretchLastSection(len(names) < 2)
         self.title.setText(self._title())
 
     def _title(self) -> str:
