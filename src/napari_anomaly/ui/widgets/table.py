@@ -74,7 +74,7 @@ class _Number(QTableWidgetItem):
     """A cell that sorts by its number, not by its text."""
 
     def __init__(self, value: float) -> None:
-        super().__init__(f"{value:.3g}")
+        super().__init__(f"{value:.3g}" if isinstance(value, float) else str(value))
         self.number = value
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
