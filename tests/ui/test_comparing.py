@@ -16,7 +16,8 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.comparing import inspect_with
-from napari_anomaly.ui.widgets.compare import CompareWidget
+from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.widgets.side_by_side import DetectorsPage
 
 SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
 
@@ -91,7 +92,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def widget(qtbot, viewer):
-    one = CompareWidget(viewer)
+    one = DetectorsPage(viewer, Session())
     qtbot.addWidget(one)
     yield one
     one.panel.cancel()
@@ -158,9 +159,16 @@ def test_it_opens_from_the_menu_and_works_through_the_plugin_s_proxy(
 ):
     proxy = make_napari_viewer_proxy()
     proxy.add_image(np.full((24, 24), 128, np.uint8), name="part")
-    _, widget = proxy.window.add_plugin_dock_widget("napari-anomaly", "Compare")
-    widget.add(*files)
+    _, pages = proxy.window.add_plugin_dock_widget("napari-anomaly", "Compare")
+    widget = pages.detectors
+    pages.session.detector = na.load(files[0])
+    widget.present.setChecked(True)
+    widget.add(files[1])
     widget.panel.press()
     qtbot.waitUntil(lambda: len(proxy.layers) == 9, timeout=SECONDS)
     assert (proxy.canvas.grid.enabled, proxy.canvas.grid.stride) == (True, -4)
+    assert "part present detector anomaly map" in proxy.layers
+    widget.grid_button.click()
+    assert (proxy.canvas.grid.enabled, proxy.canvas.grid.stride) == (False, 1)
+    assert not widget.grid_button.isEnabled()
     WorkerBase.await_workers(SECONDS)

@@ -237,6 +237,16 @@ class Confusion:
         return _share(self.hits, self.false_alarms + self.escapes)
 
     @property
+    def precision(self) -> float:
+        """Share of what is called defective that is: hits / (hits + false alarms)."""
+        return _share(self.hits, self.false_alarms)
+
+    @property
+    def recall(self) -> float:
+        """Share of positives that are found: hits / (hits + escapes)."""
+        return _share(self.hits, self.escapes)
+
+    @property
     def false_alarm_rate(self) -> float:
         """Share of negatives called defective (overkill)."""
         return _share(self.false_alarms, self.passes)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
+    from napari_anomaly.core.detector import Detector
+
 Results = Inspection | Sequence[Inspection]
+
+PRESENT = "present detector"
+"""Name of one that is in memory."""
 
 CELL = 4
 """Layers of a method: the image, its reconstruction (hidden), the map, the regions."""
@@ -60,14 +65,14 @@ def add_comparison_to_viewer(
 
 
 def inspect_with(
-    files: Sequence[Path], images: Sequence[Any], names: Sequence[str]
+    detectors: "Sequence[Path | Detector]", images: Sequence[Any], names: Sequence[str]
 ) -> Generator[Progress, None, dict[str, list[Inspection]]]:
     """Inspect images with each of some detectors.
 
     Parameters
     ----------
-    files : sequence of Path
-        Detectors; each is named after its file.
+    detectors : sequence of Path or Detector
+        A file's is named after it, one in memory ``"present detector"``.
     images : sequence of array
         ``(y, x)`` or ``(y, x, c)``.
     names : sequence of str
@@ -83,9 +88,11 @@ def inspect_with(
     from napari_anomaly.core.detector import load  # loads JAX, in the thread
 
     found: dict[str, list[Inspection]] = {}
-    for name, path in zip(distinct(path.stem for path in files), files, strict=True):
+    called = distinct(one.stem if isinstance(one, Path) else PRESENT for one in detectors)
+    for name, one in zip(called, detectors, strict=True):
         yield Progress(f"{name}: loading", 0, 1)
-        steps = labelled(name, inspect_images(load(path), images, names))
+        detector = load(one) if isinstance(one, Path) else one
+        steps = labelled(name, inspect_images(detector, images, names))
         found[name] = list((yield from steps).results)
     return found
 

@@ -1,0 +1,255 @@
+"""Truth against prediction over a folder's images in the viewer, kept up to date while a person paints."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_anomaly.core.errors import DataError
+from napari_anomaly.ui.family import REGIONS, ROLE, Family, family_of, number_shown
+from napari_anomaly.ui.overlap import Overlap, Totals, image_auroc, overlap_of, totals_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+    from napari.utils.events import Event
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One image: where its truth and its regions are, and what its folder says of it.
+
+    Attributes
+    ----------
+    name : str
+    truth : Labels or None
+        None where the image has no such layer.
+    regions : Labels
+    number : int
+        Of the image in both layers, counted as ``layers.slices`` does.
+    index : tuple of int
+        The same along their axes; empty if they hold one image.
+    defect : str or None
+        ``"good"``, a kind of defect, or None where nothing says.
+    masked : bool
+        Whether its folder has a mask for it.
+    score : float
+        NaN where none is known.
+    """
+
+    name: str
+    truth: "Labels | None"
+    regions: "Labels"
+    number: int
+    index: tuple[int, ...]
+    defect: str | None
+    masked: bool
+    score: float
+
+    def overlap(self) -> Overlap:
+        """Compare its truth with its regions as they are now."""
+        found = np.asarray(pixels_of(self.regions)[self.index])
+        if self.truth is None:
+            return overlap_of(np.zeros(found.shape, np.uint8), found)
+        return overlap_of(np.asarray(pixels_of(self.truth)[self.index]), found)
+
+    def known(self, overlap: Overlap) -> bool:
+        """Tell whether its truth is: something is painted, or the folder says where, or that it is good."""
+        return bool(overlap.truth) or self.masked or self.defect == "good"
+
+    def defective(self, overlap: Overlap) -> bool | None:
+        """Tell whether it has a defect: something is painted, or the folder says so; None where nothing does."""
+        if overlap.truth:
+            return True
+        return None if self.defect is None else self.defect != "good"
+
+
+class FolderCount:
+    """The overlaps of all images that share a folder or a stack, and their sums.
+
+    Changes of the layers only note which images are to be counted anew; `work` counts them.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or napari.components.ViewerModel
+    families : sequence of Family
+        Each with regions.
+
+    Raises
+    ------
+    DataError
+        Truth and regions differ in shape.
+    """
+
+    stirred = Signal()
+    """Images wait to be counted."""
+
+    def __init__(self, viewer: "ViewerModel", families: Sequence[Family]) -> None:
+        self._viewer = viewer
+        self.images: list[Compared] = []
+        self._spans: dict[Labels, range] = {}  # layer -> numbers of its images
+        self._painted: dict[Labels, set[int]] = {}
+        self._seen: dict[Labels, int] = {}  # layer -> its image on screen when it was last drawn
+        self._overlaps: dict[int, Overlap] = {}
+        for family in families:
+            self._add(family)
+        self._waiting = dict.fromkeys(range(len(self.images)))
+
+    @property
+    def waiting(self) -> int:
+        """How many images are still to be counted."""
+        return len(self._waiting)
+
+    @property
+    def shown(self) -> int | None:
+        """Number of the image on screen."""
+        family = family_of(self._viewer)
+        if family is None or family.regions not in self._spans:
+            return None
+        return self._spans[family.regions][number_shown(self._viewer, family.regions)]
+
+    def overlap(self, number: int) -> Overlap | None:
+        """Return the overlap of an image whose truth is known; None of others, and of those not yet counted."""
+        overlap = self._overlaps.get(number)
+        return overlap if overlap and self.images[number].known(overlap) else None
+
+    @property
+    def unknown(self) -> int:
+        """How many counted images are left out, because nothing says where their defects are."""
+        return sum(self.overlap(number) is None for number in self._overlaps)
+
+    @property
+    def totals(self) -> Totals:
+        """Sums over the counted images of known truth."""
+        overlaps = map(self.overlap, self._overlaps)
+        return totals_of(one for one in overlaps if one is not None)
+
+    @property
+    def auroc(self) -> float | None:
+        """Image AUROC of the counted images that have a score and are known to be good or not."""
+        counted = [(self.images[number], one) for number, one in self._overlaps.items()]
+        return image_auroc(
+            [image.defective(one) for image, one in counted],
+            [image.score for image, _ in counted],
+        )
+
+    def work(self, seconds: float) -> list[int]:
+        """Count for about so long, the image on screen first; return the numbers of those counted."""
+        end, done = perf_counter() + seconds, list[int]()
+        first = self.shown
+        while self._waiting and (not done or perf_counter() < end):
+            number = first if first in self._waiting else next(iter(self._waiting))
+            assert number is not None
+            del self._waiting[number]
+            self._overlaps[number] = self.images[number].overlap()
+            done.append(number)
+        return done
+
+    def recount(self) -> None:
+        """Count all images anew: the thresholds moved."""
+        self._wait(range(len(self.images)))
+
+    def _add(self, family: Family) -> None:
+        regions, truth = family.regions, family.truth
+        assert regions is not None
+        shape = pixels_of(regions).shape
+        if truth is not None and pixels_of(truth).shape != shape:
+            raise DataError(
+                f"{truth.name}: found shape {pixels_of(truth).shape}; expected {shape}, as {regions.name} has it. "
+                "Inspect the layer that the ground truth was painted on"
+            )
+        start = len(self.images)
+        self.images += _images(family, shape[:-2])
+        for layer in (regions, truth):
+            if layer is not None:
+                self._spans[layer] = range(start, len(self.images))
+                self._painted[layer] = set()
+                layer.events.paint.connect(self._on_paint)
+                layer.events.data.connect(self._on_data)
+                layer.events.set_data.connect(self._on_drawn)
+
+    def _on_paint(self, event: "Event") -> None:
+        layer = event.source
+        span, leading = self._spans[layer], pixels_of(layer).shape[:-2]
+        numbers = {span[number] for number in painted_in(event.value, leading)}
+        self._painted[layer] |= numbers
+        self._wait(numbers)
+
+    def _on_data(self, event: "Event") -> None:
+        self._wait(self._spans[event.source])
+
+    def _on_drawn(self, event: "Event") -> None:
+        """Count after undo, of which napari tells no more than that the layer was drawn anew with the same sliders."""
+        layer = event.source
+        shown = self._spans[layer][number_shown(self._viewer, layer)]
+        before, self._seen[layer] = self._seen.get(layer, shown), shown
+        if shown == before:
+            self._wait({shown} | self._painted[layer])
+
+    def _wait(self, numbers: Iterable[int]) -> None:
+        self._waiting |= dict.fromkeys(numbers)
+        self.stirred.emit()
+
+
+def counted_with(viewer: "ViewerModel", family: Family) -> list[Family]:
+    """Return the families whose images are from the same folder, this one among them, each once."""
+    regions: Any = family.regions
+    folder = regions.metadata.get("path")
+    found: dict[Any, Family] = {}
+    for layer in viewer.layers:
+        if layer.metadata.get(ROLE) == REGIONS and layer.metadata.get("path") == folder:
+            one = family_of(viewer, layer)
+            if one is not None and (folder is not None or one.regions is regions):
+                found.setdefault(one.regions, one)
+    return list(found.values())
+
+
+def painted_in(history: Iterable[Any], leading: tuple[int, ...]) -> set[int]:
+    """Return which images of a stack a change touches: what napari's ``Labels.events.paint`` tells.
+
+    Parameters
+    ----------
+    history : iterable
+        Changes: each has a ``slice_key``, or is a tuple that begins with indices.
+    leading : tuple of int
+        Shape of the axes before ``(y, x)``.
+    """
+    numbers = np.arange(int(np.prod(leading))).reshape(leading)
+    touched: set[int] = set()
+    for change in history:
+        key = getattr(change, "slice_key", None) or change[0]
+        touched.update(np.ravel(numbers[tuple(key[: len(leading)])]).tolist())
+    return touched
+
+
+def pixels_of(layer: "Labels") -> Any:
+    """Return a layer's array, of a pyramid the finest."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _images(family: Family, leading: tuple[int, ...]) -> list[Compared]:
+    regions: Any = family.regions
+    source = family.source if family.source is not None else regions
+    images = []
+    for number, index in enumerate(np.ndindex(leading)):
+        about = {
+            key: value[number] if isinstance(value, list) and leading else value
+            for key, value in regions.metadata.items()
+            if not (isinstance(value, list) and len(value) != int(np.prod(leading)))
+        }
+        images.append(
+            Compared(
+                name=about.get("sample") or f"{source.name} {list(index) if index else ''}".strip(),
+                truth=family.truth,
+                regions=regions,
+                number=number,
+                index=index,
+                defect=about.get("defect"),
+                masked=about.get("mask_path") is not None,
+                score=float(about.get("score", np.nan)),
+            )
+        )
+    return images
