@@ -1,12 +1,12 @@
 """Train: normal images in, a detector out."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
@@ -23,26 +23,25 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
 from napari_anomaly.ui.devices import device_name, share
-from napari_anomaly.ui.drawn import DrawnLayer
+from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
-from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.normals import LayerNormals, chosen
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
+from napari_anomaly.ui.widgets.live import LiveTraining
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
 
     from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.core.detector import Detector
@@ -63,7 +62,7 @@ class TrainWidget(QScrollArea):
         self._resting = threading.Event()  # set while no training works in the background
         self._resting.set()
         self._device = ["known when training starts"]  # written by the thread
-        self._drawn_layer = DrawnLayer(viewer)
+        self.live = LiveTraining(viewer)
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
         self.about = _text()
@@ -117,7 +116,11 @@ class TrainWidget(QScrollArea):
     def train(self) -> None:
         """Train with what is chosen; progress and result are shown."""
         recipe, layer, folder = self.recipe, self.source.layer, self.source.folder
-        data = str(folder) if layer is None else _Normals.of(layer)
+        data = (
+            str(folder)
+            if layer is None
+            else LayerNormals.of(layer, number_shown(self._viewer, layer))
+        )
         choices: dict[str, Any] = {
             "seed": self.seed.value,
             "false_alarm": self.rate.value or None,
@@ -127,6 +130,7 @@ class TrainWidget(QScrollArea):
             "budget": self.data.seconds,
         }
         device, kept = self._device, Interrupted()
+        watched = self.live.begin(partial(chosen, data))
         before, rested = self._resting, threading.Event()
         self._resting = rested
 
@@ -140,14 +144,13 @@ class TrainWidget(QScrollArea):
                 device[0] = device_name(device_kind())
                 normals = data if isinstance(data, str) else data.images()
                 fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
-                return (yield from kept.watch(fitting))
+                return (yield from watched(kept.watch(fitting)))
             finally:
                 rested.set()
 
         def progressed(now: Progress) -> None:
             self.device.setText(device[0])
-            if now.picture is not None:
-                self._drawn_layer.show(now.picture)
+            self.live.progressed(now)
 
         self.panel.run(steps, self._done, progressed, left=kept.in_words)
 
@@ -195,6 +198,8 @@ class TrainWidget(QScrollArea):
 
     def _busy(self, running: bool) -> None:
         self.load_button.setDisabled(running)
+        if not running:
+            self.live.rest()
 
     def _show_detector(self) -> None:
         if not is_alive(self):
@@ -248,6 +253,7 @@ class TrainWidget(QScrollArea):
             patient(field)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(self.live)
         layout.addWidget(self.summary)
         buttons = QHBoxLayout()
         buttons.addWidget(self.save_button)
@@ -292,36 +298,6 @@ def _on_review(calibration: "Calibration") -> str:
         f"<br>Between {calibration.review_threshold:.3g} and that it is for a person to review: "
         f"{calibration.review_load:.1%} of normal images are expected there."
     )
-
-
-class _Normals:
-    """The normal images of a layer, read when training asks for them."""
-
-    def __init__(self, images: Sequence[Any]) -> None:
-        self._images = images
-
-    @classmethod
-    def of(cls, layer: "Image") -> "_Normals":
-        """Take a layer's slices, without those whose metadata names a defect.
-
-        Raises
-        ------
-        DataError
-            No slice is left.
-        """
-        images = slices(layer)
-        defects = layer.metadata.get("defect")
-        if isinstance(defects, list) and len(defects) == len(images):
-            images = [
-                image for image, kind in zip(images, defects, strict=True) if kind in (None, "good")
-            ]
-        if not images:
-            raise DataError(f"{layer.name}: every image shows a defect; expected normal images")
-        return cls(images)
-
-    def images(self) -> list[np.ndarray]:
-        """Read them."""
-        return [np.asarray(image) for image in self._images]
 
 
 def _text() -> QLabel:
