@@ -31,6 +31,7 @@ from napari_anomaly.ui.devices import device_name, share
 from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
+from napari_anomaly.ui.memory import release
 from napari_anomaly.ui.normals import LayerNormals, chosen
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
@@ -90,7 +91,10 @@ class TrainWidget(QScrollArea):
         self.panel = WorkPanel("Train", self.train)
         self.summary = _text()
         self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
+        self.release_button = QPushButton("Release memory")
+        self.release_button.clicked.connect(lambda: self.panel.say(release()))
         self._lay_out()
+        self._busy(False)
         self.settings.toggled.connect(self._unfold)
         self.method.changed.connect(lambda _: self._new_form())
         self.save_button.clicked.connect(self._ask_save)
@@ -198,6 +202,13 @@ class TrainWidget(QScrollArea):
 
     def _busy(self, running: bool) -> None:
         self.load_button.setDisabled(running)
+        self.release_button.setDisabled(running)
+        self.release_button.setToolTip(
+            "not while a training runs: it uses the memory"
+            if running
+            else "forget compiled code and unused arrays; on a GPU this gives its memory to others. "
+            "Detectors stay and work as before"
+        )
         if not running:
             self.live.rest()
 
@@ -258,6 +269,7 @@ class TrainWidget(QScrollArea):
         buttons = QHBoxLayout()
         buttons.addWidget(self.save_button)
         buttons.addWidget(self.load_button)
+        buttons.addWidget(self.release_button)
         layout.addLayout(buttons)
         layout.addStretch(1)
         self.setWidget(inside)
