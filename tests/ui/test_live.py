@@ -96,7 +96,7 @@ def test_looking_at_a_training_changes_no_bit(name):
     looked, seen = ended(
         pictured(core.fit_steps(list(NORMALS), recipe), lambda: NORMALS[:2], lambda: True)
     )
-    (picture,) = [one.picture for one in seen if one.picture is not None]
+    picture = next(one.picture for one in seen if one.picture is not None)
     assert picture.shape == (32, 32, 1)
     assert np.allclose(picture[:16, :16, 0], NORMALS[0] / 255, atol=1e-6)
     for one, other in zip(
