@@ -299,3 +299,48 @@ def test_a_state_that_cannot_be_written_does_not_cost_the_training(tmp_path, uni
         weight, _ = trained(keeper=keeper)
 
     assert weight == uninterrupted[0]
+
+
+# -- looked at and ended while it runs ---------------------------------------------------------------
+
+
+def weight_of(weights):
+    return float(weights["value"][...])
+
+
+def test_looking_changes_no_bit(uninterrupted):
+    seen = []
+
+    def looked():
+        steps = train(Number(), distance, Stack.of(IMAGES), KNOBS, seed=0, fitted=weight_of)
+        while True:
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                return end.value
+            seen.append(now.running.fitted())
+            yield now
+
+    assert run(looked())[0] == uninterrupted[0]
+    assert seen[-1] == uninterrupted[0]  # the last look is at the result
+    assert len(set(seen)) > 5
+
+
+def test_finished_early_it_keeps_what_it_learned():
+    """The call that is under way when it is told to end is the last."""
+    reports = []
+
+    def ended():
+        steps = train(Number(), distance, Stack.of(IMAGES), KNOBS, seed=0)
+        while True:
+            try:
+                reports.append(next(steps))
+            except StopIteration as end:
+                return end.value
+            if reports[-1].step == 3:
+                reports[-1].running.finish()
+            yield reports[-1]
+
+    weight, _ = run(ended())
+    assert [one.step for one in reports] == [1, 2, 3, 4]
+    assert weight not in (0.0, trained()[0])

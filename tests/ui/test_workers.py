@@ -14,7 +14,7 @@ class Record:
     """What a job called back."""
 
     def __init__(self):
-        self.progress, self.outcomes, self.stops = [], [], []
+        self.progress, self.outcomes, self.stops, self.held = [], [], [], []
 
     def start(self, steps):
         return Job(
@@ -22,6 +22,7 @@ class Record:
             progressed=self.progress.append,
             ended=self.outcomes.append,
             stopped=lambda: self.stops.append(1),
+            held=self.held.append,
         )
 
 
@@ -138,3 +139,46 @@ def test_napari_stopping_the_thread_is_reported(record, qtbot):
     WorkerBase.await_workers(5000)
     qtbot.waitUntil(lambda: bool(record.stops), timeout=60_000)
     assert record.outcomes == []
+
+
+def endless(closed):
+    try:
+        while True:
+            yield Progress("training", 1, 2)
+            threading.Event().wait(0.01)
+    finally:
+        closed.set()
+
+
+def test_paused_work_stands_still_and_goes_on(record, qtbot):
+    taken = []
+
+    def steps():
+        for k in range(10_000):
+            taken.append(k)
+            yield Progress("training", k, 10_000)
+            threading.Event().wait(0.005)
+
+    job = record.start(steps)
+    qtbot.waitUntil(lambda: bool(record.progress), timeout=60_000)
+    job.pause()
+    qtbot.waitUntil(lambda: record.held == [True], timeout=60_000)
+    before = len(taken)
+    qtbot.wait(200)
+    assert len(taken) == before
+    job.resume()
+    qtbot.waitUntil(lambda: len(taken) > before, timeout=60_000)
+    assert record.held == [True, False]
+    job.cancel()
+
+
+@pytest.mark.parametrize("at_rest", [True, False])
+def test_cancel_ends_paused_work(record, qtbot, at_rest):
+    closed = threading.Event()
+    job = record.start(lambda: endless(closed))
+    qtbot.waitUntil(lambda: bool(record.progress), timeout=60_000)
+    job.pause()
+    if at_rest:
+        qtbot.waitUntil(lambda: record.held == [True], timeout=60_000)
+    job.cancel()  # or while the pause is on its way
+    qtbot.waitUntil(closed.is_set, timeout=60_000)

@@ -4,9 +4,10 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
 from os import PathLike
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from napari_anomaly.core.calibrating import calibrating, wanted_rate
 from napari_anomaly.core.calibration import check_rates
@@ -31,6 +33,7 @@ from napari_anomaly.core.nn.devices import device_kind, set_up
 from napari_anomaly.core.normalise import Intensities
 from napari_anomaly.core.preprocess import Grid, Pixels, Preprocessing
 from napari_anomaly.core.progress import watched
+from napari_anomaly.core.scoring import look
 from napari_anomaly.core.stack import Stack, cache_bound
 from napari_anomaly.core.types import Image, Progress, Sample
 
@@ -126,7 +129,8 @@ def fit_steps(
             budget=budget,
             keeper=keeper,
         )
-        fitted = yield from _told_if_cut(learning, budget, f"{name_of(data)}, {name}")
+        shown = _to_be_seen(learning, recipe)
+        fitted = yield from _told_if_cut(shown, budget, f"{name_of(data)}, {name}")
     except TrainingError as error:
         where = "" if error.image is None else f" (first in {seen[error.image].name})"
         raise TrainingError(f"{error}{where}", error.image) from error
@@ -155,6 +159,32 @@ def fit_steps(
     if keeper is not None:
         keeper.path.unlink(missing_ok=True)
     return Detector(recipe, fitted, standardisation, calibrated, provenance, space)
+
+
+def _to_be_seen(
+    steps: Generator[Progress, None, Any], recipe: Recipe
+) -> Generator[Progress, None, Any]:
+    """Pass the steps on; where the fitted method of now can be had, they say how it rebuilds an image."""
+    with closing(steps):
+        while True:
+            try:
+                now = next(steps)
+            except StopIteration as end:
+                return end.value
+            if now.running is not None and now.running.fitted is not None:
+                rebuild = partial(_rebuilt, recipe, lru_cache(1)(now.running.fitted))
+                now = replace(now, running=replace(now.running, rebuild=rebuild))
+            yield now
+
+
+def _rebuilt(
+    recipe: Recipe, fitted: Callable[[], Any], image: Image
+) -> Float[np.ndarray, "2 y x c"]:
+    """What a method sees of an image and makes of it; compiled is what calibrating will need too."""
+    pixels, _ = recipe.preprocess.apply(image)
+    made = look(recipe, fitted(), image).reconstruction
+    pair: np.ndarray = np.clip(np.stack([pixels, made]), 0, 1).astype(np.float32)
+    return pair
 
 
 def _told_if_cut(

@@ -1,8 +1,9 @@
 """The nouns that travel between the rooms. Axis order is ``(n, y, x, c)`` everywhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -45,6 +46,27 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """What may be asked of a training that waits at one of its steps. Asking changes nothing in what it learns.
+
+    Attributes
+    ----------
+    finish : callable
+        Ends this training early, as a budget would: what it learned so far is the result. May be called from any
+        thread, at any time.
+    fitted : callable, optional
+        Returns the fitted method of now. Like `rebuild`, only in the thread of the training, before its next step.
+    rebuild : callable, optional
+        From an image, as a person gives it, to what the method sees of it and what it makes of that by now:
+        ``(2, y, x, c)`` in [0, 1].
+    """
+
+    finish: Callable[[], None]
+    fitted: Callable[[], Any] | None = None
+    rebuild: Callable[[Image], Float[np.ndarray, "2 y x c"]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """One step of a long piece of work.
 
@@ -58,6 +80,8 @@ class Progress:
         The training loss of the step, where there is one.
     picture : float array, ``(y, x, c)`` in [0, 1], or None
         What a generator draws by now, shown every so often.
+    running : Running or None
+        The training that this is a step of, where it can be asked something.
     """
 
     stage: str
@@ -65,6 +89,7 @@ class Progress:
     total: int
     loss: float | None = None
     picture: Float[np.ndarray, "y x c"] | None = field(default=None, compare=False, repr=False)
+    running: Running | None = field(default=None, compare=False, repr=False)
 
     @property
     def training(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a generator draws while it is trained, as one layer that is painted anew."""
+"""What a training shows of itself, as one layer that is painted anew."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,14 @@ _GAP = 0.05  # of the picture's width, between it and what lies at the origin
 
 
 class DrawnLayer:
-    """The layer ``samples`` of one widget: added with the first picture, changed with every other.
+    """A layer of one widget: added with the first picture, changed with every other.
 
     Only a layer that was added here is ever changed; once it is removed, or does not fit, the next picture gets a new
     one.
     """
 
-    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: "napari.viewer.Viewer", name: str) -> None:
+        self._viewer, self._name = viewer, name
         self._layer: Any = None
 
     def show(self, picture: np.ndarray) -> None:
@@ -32,7 +32,7 @@ class DrawnLayer:
             return
         self._layer = self._viewer.add_image(
             pixels,
-            name="samples",
+            name=self._name,
             rgb=pixels.ndim == 3,
             contrast_limits=(0, 1),
             metadata=MADE,

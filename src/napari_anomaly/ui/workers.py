@@ -39,6 +39,8 @@ class Job(Generic[T]):
         Gets the `Outcome`. Never called once the job was cancelled.
     stopped : callable
         Called when napari itself stops the thread (its task manager, or closing).
+    held : callable
+        Gets True once the work has come to rest after `pause`, False once it goes on.
     closed : callable
         Called when the work of a cancelled job has come to rest, which may be long after `cancel`.
     wanted : callable
@@ -52,6 +54,7 @@ class Job(Generic[T]):
         progressed: Callable[[Progress], None],
         ended: Callable[[Outcome[T]], None],
         stopped: Callable[[], None],
+        held: Callable[[bool], None] = lambda _: None,
         closed: Callable[[], None] = lambda: None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -66,13 +69,33 @@ class Job(Generic[T]):
                 "yielded": self._unless_cancelled(progressed),
                 "returned": self._ending(ended, closed),
                 "aborted": self._unless_cancelled(stopped),
+                "paused": self._resting(self._unless_cancelled(held)),
+                "resumed": lambda: self._unless_cancelled(held)(False),
             },
         )
+        self._worker = worker
         worker.start()
 
     def cancel(self) -> None:
         """Call nothing but `closed` back from now on; the thread ends with its next step."""
         self._stop.set()
+        self._worker.resume()  # at rest it would never look
+
+    def pause(self) -> None:
+        """Hold the work at its next report; `held` tells when."""
+        self._worker.pause()
+
+    def resume(self) -> None:
+        """Let the work go on, once it is held."""
+        self._worker.resume()
+
+    def _resting(self, held: Callable[[bool], None]) -> Callable[[], None]:
+        def rest() -> None:
+            held(True)
+            if self._stop.is_set():  # cancelled on its way to rest
+                self._worker.resume()
+
+        return rest
 
     def _ending(
         self, ended: Callable[[Outcome[T]], None], closed: Callable[[], None]

@@ -78,10 +78,9 @@ def fit_steps(
     """Train on ``(n, y, x, c)`` normalised images."""
     grid: Grid = images.shape[1:]
     network = fresh(Network, knobs, grid, seed)
-    weights = yield from train(
-        network, squared_error, images, knobs.training, seed=seed, budget=budget, keeper=keeper
-    )
-    return FittedAutoencoder(weights, nnx.graphdef(network), grid)
+    fitted = partial(FittedAutoencoder, graph=nnx.graphdef(network), grid=grid)
+    shared: dict[str, Any] = {"seed": seed, "budget": budget, "keeper": keeper, "fitted": fitted}
+    return fitted((yield from train(network, squared_error, images, knobs.training, **shared)))
 
 
 def restore(knobs: Autoencoder, arrays: Mapping[str, np.ndarray]) -> FittedAutoencoder:

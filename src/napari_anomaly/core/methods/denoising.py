@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,9 @@ def fit_steps(
     grid: Grid = images.shape[1:]
     network = fresh(Network, knobs.plain(), grid, seed)
     loss = RepairError(knobs.noise, knobs.sigma)
-    weights = yield from train(
-        network, loss, images, knobs.training, seed=seed, budget=budget, keeper=keeper
-    )
-    return FittedAutoencoder(weights, nnx.graphdef(network), grid)
+    fitted = partial(FittedAutoencoder, graph=nnx.graphdef(network), grid=grid)
+    shared: dict[str, Any] = {"seed": seed, "budget": budget, "keeper": keeper, "fitted": fitted}
+    return fitted((yield from train(network, loss, images, knobs.training, **shared)))
 
 
 def restore(knobs: Denoising, arrays: Mapping[str, np.ndarray]) -> FittedAutoencoder:

@@ -168,10 +168,11 @@ def fit_steps(
     """Train on ``(n, y, x, c)`` images in [0, 1]."""
     window = window_of(knobs, images.shape[1:])
     network = fresh(Network, knobs, window, seed)
-    weights = yield from train(
-        network, structural_loss, images, knobs.training, seed=seed, budget=budget, keeper=keeper
+    fitted = partial(
+        FittedSSIMAutoencoder, graph=nnx.graphdef(network), window=window, stride=knobs.stride
     )
-    return FittedSSIMAutoencoder(weights, nnx.graphdef(network), window, knobs.stride)
+    shared: dict[str, Any] = {"seed": seed, "budget": budget, "keeper": keeper, "fitted": fitted}
+    return fitted((yield from train(network, structural_loss, images, knobs.training, **shared)))
 
 
 def restore(knobs: SSIMAutoencoder, arrays: Mapping[str, np.ndarray]) -> FittedSSIMAutoencoder:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -200,10 +200,15 @@ def fit_steps(
     grid: Grid = images.shape[1:]
     network = fresh(Network, knobs, grid, seed)
     loss = Jointly(calibrated_elbo) if knobs.variance == "shared" else negative_elbo
-    weights = yield from train(
-        network, loss, images, knobs.training, seed=seed, budget=budget, keeper=keeper
-    )
     graph = nnx.graphdef(network)
+    # what the images showed is known at the end, and only other maps need it
+    unseen, plain = (
+        Seen(*jax.device_put((np.float32(1), np.float32(1)))),
+        replace(knobs, map="residual"),
+    )
+    shared: dict[str, Any] = {"seed": seed, "budget": budget, "keeper": keeper}
+    shared["fitted"] = lambda weights: FittedVAE(weights, unseen, graph, grid, plain)
+    weights = yield from train(network, loss, images, knobs.training, **shared)
     return FittedVAE(weights, _seen(graph, weights, images, knobs), graph, grid, knobs)
 
 

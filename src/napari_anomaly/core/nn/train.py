@@ -1,5 +1,6 @@
 """The one training loop. What a step does depends only on the seed and the step's number, so it can be resumed."""
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -32,7 +33,7 @@ from napari_anomaly.core.nn.steps import (
     take_steps,
 )
 from napari_anomaly.core.stack import Stack, cache_bound
-from napari_anomaly.core.types import Progress
+from napari_anomaly.core.types import Progress, Running
 
 _SAVE_EVERY = 60.0  # seconds
 _PICTURES = 50  # in a training
@@ -59,6 +60,7 @@ def train(
     budget: float | None = None,
     keeper: StateKeeper | None = None,
     mesh: Mesh | None = None,
+    fitted: Callable[[nnx.State[Any, Any]], Any] | None = None,
 ) -> Generator[Progress, None, nnx.State[Any, Any]]:
     """Train a model and return its averaged weights.
 
@@ -81,6 +83,8 @@ def train(
         closed, and at the end of training.
     mesh : Mesh, optional
         One axis, ``images``: the devices that share each batch; None: all there are.
+    fitted : callable, optional
+        From averaged weights to the fitted method, for those who look at it while it is trained.
 
     Raises
     ------
@@ -98,6 +102,7 @@ def train(
         budget=budget,
         keeper=keeper,
         mesh=mesh,
+        show=Show(fitted=None if fitted is None else lambda now: fitted(averaged(now, mesh))),
         whole=isinstance(loss, Jointly),
     )
     return averaged(state, mesh)
@@ -124,16 +129,24 @@ class Show:
         What users read: ``"training"``.
     picture : callable, optional
         From a state to a device's array ``(y, x, c)`` in [0, 1]: up to fifty times during a training.
+    fitted : callable, optional
+        From a state to the fitted method, whenever somebody asks.
     """
 
     stage: str = "training"
     picture: Callable[[Any], Array] | None = None
+    fitted: Callable[[Any], Any] | None = None
 
     def drawn(self, state: Any, steps: range, total: int) -> Array | None:
         """Return a picture of the state after some steps, if one is due."""
         every = max(1, total // _PICTURES)
         due = steps.stop // every > steps.start // every or steps.stop == total
         return self.picture(state) if due and self.picture is not None else None
+
+    def asked(self, state: Callable[[], Any]) -> Callable[[], Any] | None:
+        """Return what gives the fitted method of the state that there is when it is called."""
+        fitted = self.fitted
+        return None if fitted is None else lambda: fitted(state())
 
 
 def repeat(
@@ -169,7 +182,12 @@ def repeat(
     began = saved = time.monotonic()
     key = jax.random.key(seed)
     steps = partial(take_steps, key=key, step=step, knobs=knobs, plan=plan, mesh=mesh)
-    told = partial(_told, stage=show.stage, seed=seed, images=len(images), knobs=knobs, plan=plan)
+    enough = threading.Event()
+    # a state is used up by the call after it: the present one is what may be looked at
+    asked = Running(enough.set, show.asked(lambda: state))
+    told = partial(
+        _told, stage=show.stage, seed=seed, images=len(images), knobs=knobs, plan=plan, asked=asked
+    )
     running: tuple[range, Array, Array | None] | None = None
     try:
         with closing(_fed(images, seed, int(state.step), plan, mesh)) as fed:
@@ -184,7 +202,7 @@ def repeat(
                 if now - saved > _SAVE_EVERY:
                     _keep(keeper, state)
                     saved = now
-                if budget is not None and now - began > budget:
+                if enough.is_set() or (budget is not None and now - began > budget):
                     break
         if running is not None:
             yield from told(*running)
@@ -280,6 +298,7 @@ def _told(
     images: int,
     knobs: Any,
     plan: Plan,
+    asked: Running,
 ) -> Iterator[Progress]:
     """Say how the steps of a call went, once they are done; the last one shows the picture."""
     of_steps = np.asarray(losses)[: len(steps), : plan.batch]
@@ -293,7 +312,7 @@ def _told(
                 image=int(of_step[bad[0]]),
             )
         picture = None if drawn is None or step + 1 < steps.stop else np.asarray(drawn)
-        yield Progress(stage, step + 1, plan.total, float(of_images.mean()), picture)
+        yield Progress(stage, step + 1, plan.total, float(of_images.mean()), picture, asked)
 
 
 def _keep(keeper: StateKeeper | None, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""What Train and Inspect share: a button that starts or cancels, a bar, a line of state."""
+"""What Train and Inspect share: buttons that start, cancel and hold, a bar with the time, a line of state."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,16 +6,27 @@ from typing import Any
 from napari.utils.notifications import notification_manager, show_error, show_warning
 from psygnal import Signal
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_anomaly.core.errors import AnomalyError
 from napari_anomaly.core.types import Progress
+from napari_anomaly.ui.clock import Clock
 from napari_anomaly.ui.forms import tip
+from napari_anomaly.ui.pace import Pace, in_words
 from napari_anomaly.ui.workers import Job, Outcome, Steps
 
 _SHOWN = 3  # warnings shown one by one; a popup each would bury the window
 _CANCELLED = "cancelled"
+_PAUSE, _RESUME = "Pause", "Resume"
+_SECOND = 1000  # milliseconds
 
 
 class WorkPanel(QWidget):
@@ -39,15 +50,27 @@ class WorkPanel(QWidget):
         self._reason: str | None = None
         self.button = QPushButton(verb)
         self.button.clicked.connect(self.press)
+        self.pause = QPushButton()
+        self.pause.clicked.connect(self.hold)
+        self.time = QLabel()
+        self.time.setToolTip("time worked, without pauses; what the present stage still takes")
+        self._clock, self._pace = Clock(), Pace()
+        self._tick = QTimer(self)
+        self._tick.setInterval(_SECOND)
+        self._tick.timeout.connect(self._tell_time)
         self.bar = QProgressBar()
-        self.bar.setVisible(False)
         self.state = QLabel()
         self.state.setTextFormat(Qt.TextFormat.PlainText)
         self.state.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.button, self.bar, self.state):
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 2)
+        buttons.addWidget(self.pause, 1)
+        layout.addLayout(buttons)
+        for widget in (self.bar, self.time, self.state):
             layout.addWidget(widget)
+        self._show_running(False)
 
     @property
     def running(self) -> bool:
@@ -95,7 +118,8 @@ class WorkPanel(QWidget):
         self.button.setText("Cancel")
         self.button.setEnabled(True)
         self.bar.setRange(0, 0)
-        self.bar.setVisible(True)
+        self._clock, self._pace = Clock(), Pace()
+        self._show_running(True)
         self.say("starting ...")
         self._jobs[:] = [
             Job(
@@ -103,6 +127,7 @@ class WorkPanel(QWidget):
                 progressed=progress,
                 ended=lambda outcome: self._end(outcome, done),
                 stopped=self.cancel,
+                held=self._held,
                 closed=lambda: self._closed(left),
                 wanted=lambda: is_alive(self),
             )
@@ -114,6 +139,32 @@ class WorkPanel(QWidget):
         for job in self._jobs:
             job.cancel()
         self._rest(_CANCELLED)
+
+    def hold(self) -> None:
+        """Pause what runs, or let it go on."""
+        paused = self.pause.text() == _RESUME
+        for job in self._jobs:
+            (job.resume if paused else job.pause)()
+        self.pause.setEnabled(False)
+        self.pause.setText("Resuming ..." if paused else "Pausing ...")
+
+    def _held(self, held: bool) -> None:
+        (self._clock.hold if held else self._clock.go_on)()
+        self.pause.setEnabled(True)
+        self.pause.setText(_RESUME if held else _PAUSE)
+        self._tell_time()
+
+    def _tell_time(self) -> None:
+        said = in_words(self._pace, self._clock())
+        self.time.setText(f"paused after {said}" if self.pause.text() == _RESUME else said)
+
+    def _show_running(self, running: bool) -> None:
+        self.pause.setText(_PAUSE)
+        self.pause.setEnabled(running)
+        self.time.setText("")
+        for widget in (self.pause, self.bar, self.time):
+            widget.setVisible(running)
+        (self._tick.start if running else self._tick.stop)()
 
     def _closed(self, left: Callable[[], str] | None) -> None:
         if left is not None and self.state.text() == _CANCELLED:  # nothing was begun since
@@ -135,6 +186,7 @@ class WorkPanel(QWidget):
         self.state.setStyleSheet("font-weight: bold" if error else "")
 
     def _progress(self, now: Progress) -> None:
+        self._pace = self._pace.after(now, self._clock())
         # a stage that is done leaves the bar moving: the next may be long in coming
         self.bar.setRange(0, now.total if now.step < now.total else 0)
         self.bar.setValue(now.step)
@@ -158,7 +210,7 @@ class WorkPanel(QWidget):
     def _rest(self, text: str) -> None:
         self._jobs.clear()
         self.button.setText(self._verb)
-        self.bar.setVisible(False)
+        self._show_running(False)
         self.ready(self._reason)
         self.say(text or self._reason or "")
         self.toggled.emit(False)

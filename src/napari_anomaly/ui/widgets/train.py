@@ -1,12 +1,12 @@
 """Train: normal images in, a detector out."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
@@ -23,28 +23,28 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
 from napari_anomaly.ui.devices import begin, device_name, share
-from napari_anomaly.ui.drawn import DrawnLayer
+from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
-from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.memory import release
+from napari_anomaly.ui.normals import LayerNormals, chosen
 from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.header import Header
+from napari_anomaly.ui.widgets.live import LiveTraining
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
 
     from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.core.detector import Detector
@@ -64,7 +64,7 @@ class TrainWidget(QScrollArea):
         self.session = session_of(viewer)
         self._resting = threading.Event()  # set while no training works in the background
         self._resting.set()
-        self._drawn_layer = DrawnLayer(viewer)
+        self.live = LiveTraining(viewer)
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
         self.about = _text()
@@ -83,7 +83,10 @@ class TrainWidget(QScrollArea):
         self.header = Header(self.session, self.source, self.panel)
         self.summary = _text()
         self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
+        self.release_button = QPushButton("Release memory")
+        self.release_button.clicked.connect(lambda: self.panel.say(release()))
         self._lay_out()
+        self._busy(False)
         self.settings.toggled.connect(self._unfold)
         self.method.changed.connect(lambda _: self._new_form())
         self.save_button.clicked.connect(self._ask_save)
@@ -110,7 +113,11 @@ class TrainWidget(QScrollArea):
     def train(self) -> None:
         """Train with what is chosen; progress and result are shown."""
         recipe, layer, folder = self.recipe, self.source.layer, self.source.folder
-        data = str(folder) if layer is None else _Normals.of(layer)
+        data = (
+            str(folder)
+            if layer is None
+            else LayerNormals.of(layer, number_shown(self._viewer, layer))
+        )
         choices: dict[str, Any] = {
             "seed": self.seed.value,
             "false_alarm": self.rate.value or None,
@@ -120,6 +127,7 @@ class TrainWidget(QScrollArea):
             "budget": self.data.seconds,
         }
         kept = Interrupted()
+        watched = self.live.begin(partial(chosen, data))
         before, rested = self._resting, threading.Event()
         self._resting = rested
 
@@ -131,16 +139,12 @@ class TrainWidget(QScrollArea):
 
                 normals = data if isinstance(data, str) else data.images()
                 fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
-                return (yield from kept.watch(fitting))
+                return (yield from watched(kept.watch(fitting)))
             finally:
                 rested.set()
 
-        def progressed(now: Progress) -> None:
-            if now.picture is not None:
-                self._drawn_layer.show(now.picture)
-
         remember(method=self.method.value, **({"folder": str(folder)} if folder else {}))
-        self.panel.run(steps, self._done, progressed, left=kept.in_words)
+        self.panel.run(steps, self._done, self.live.progressed, left=kept.in_words)
 
     def save(self, path: Path) -> None:
         """Write the present detector."""
@@ -196,6 +200,15 @@ class TrainWidget(QScrollArea):
 
     def _busy(self, running: bool) -> None:
         self.load_button.setDisabled(running)
+        self.release_button.setDisabled(running)
+        self.release_button.setToolTip(
+            "not while a training runs: it uses the memory"
+            if running
+            else "forget compiled code and unused arrays; on a GPU this gives its memory to others. "
+            "Detectors stay and work as before"
+        )
+        if not running:
+            self.live.rest()
 
     def _show_detector(self) -> None:
         if not is_alive(self):
@@ -241,10 +254,12 @@ class TrainWidget(QScrollArea):
         layout.addWidget(self.header)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(self.live)
         layout.addWidget(self.summary)
         buttons = QHBoxLayout()
         buttons.addWidget(self.save_button)
         buttons.addWidget(self.load_button)
+        buttons.addWidget(self.release_button)
         layout.addLayout(buttons)
         layout.addStretch(1)
         self.setWidget(inside)
@@ -292,36 +307,6 @@ def _on_review(calibration: "Calibration") -> str:
         f"<br>Between {calibration.review_threshold:.3g} and that it is for a person to review: "
         f"{calibration.review_load:.1%} of normal images are expected there."
     )
-
-
-class _Normals:
-    """The normal images of a layer, read when training asks for them."""
-
-    def __init__(self, images: Sequence[Any]) -> None:
-        self._images = images
-
-    @classmethod
-    def of(cls, layer: "Image") -> "_Normals":
-        """Take a layer's slices, without those whose metadata names a defect.
-
-        Raises
-        ------
-        DataError
-            No slice is left.
-        """
-        images = slices(layer)
-        defects = layer.metadata.get("defect")
-        if isinstance(defects, list) and len(defects) == len(images):
-            images = [
-                image for image, kind in zip(images, defects, strict=True) if kind in (None, "good")
-            ]
-        if not images:
-            raise DataError(f"{layer.name}: every image shows a defect; expected normal images")
-        return cls(images)
-
-    def images(self) -> list[np.ndarray]:
-        """Read them."""
-        return [np.asarray(image) for image in self._images]
 
 
 def _text() -> QLabel:
