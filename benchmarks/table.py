@@ -1,4 +1,6 @@
-"""Time to scroll, sort, filter and judge a table of ten thousand images. Needs a display, or a virtual one::
+"""Time to scroll, sort, filter and judge a table of ten thousand images, on a display or a virtual one.
+
+Run::
 
     xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python benchmarks/table.py
 
@@ -10,11 +12,13 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 
 import numpy as np
 from napari.components import ViewerModel
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_anomaly.core.calibration import Calibration
@@ -25,6 +29,8 @@ from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.session import Session
 from napari_anomaly.ui.widgets.folder import FolderTable
 from napari_anomaly.ui.widgets.rows import COLUMNS
+
+ORDERS = (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder) * 2
 
 
 class Judged:
@@ -95,21 +101,12 @@ def main() -> None:
         moved = [milliseconds(lambda c=c: setattr(session, "detector", Judged(c))) for c in rates]
         tell("move the threshold", moved)
         for column, name in enumerate(COLUMNS[1:], 1):
-            both = range(4)
             tell(
                 f"sort by {name}",
-                [milliseconds(lambda k=k: table.rows.sort(column, _order(k))) for k in both],
+                [milliseconds(partial(table.rows.sort, column, k)) for k in ORDERS],
             )
-        tell(
-            "type in the filter",
-            [milliseconds(lambda w=w: table.text.setText(w)) for w in ("c", "cr", "crack", "") * 5],
-        )
-
-
-def _order(k: int):
-    from qtpy.QtCore import Qt
-
-    return Qt.SortOrder.DescendingOrder if k % 2 else Qt.SortOrder.AscendingOrder
+        words = ("c", "cr", "crack", "") * 5
+        tell("type in the filter", [milliseconds(partial(table.text.setText, w)) for w in words])
 
 
 if __name__ == "__main__":

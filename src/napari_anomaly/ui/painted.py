@@ -1,5 +1,6 @@
 """In which images a person has painted ground truth, and what of it is not saved yet."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,24 +16,21 @@ DIRTY = "dirty"
 """Key of a truth layer's metadata: the set of its images, by number, that were painted in since they were saved."""
 
 
-def truth_states(viewer: "ViewerModel", inspected: Inspected) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each image whether a truth layer has paint in it, and whether that is not saved.
+def painted_in(viewer: "ViewerModel", inspected: Inspected) -> np.ndarray:
+    """Return for each image whether a truth layer has paint in it: bool, ``(n,)``. Looks at all of their pixels."""
+    painted = np.zeros(len(inspected.names), bool)
+    for layer, numbers in _truths_of(viewer, inspected):
+        painted[numbers] |= _touched(layer, len(numbers))
+    return painted
 
-    Returns
-    -------
-    painted, dirty : bool array, ``(n,)``
-    """
-    painted, dirty = np.zeros((2, len(inspected.names)), bool)
-    for layer in truths(viewer):
-        family = family_of(viewer, layer)
-        source = None if family is None else family.source
-        numbers = [] if source is None else numbers_of(inspected, source)
-        touched = _touched(layer, len(numbers))
+
+def unsaved_in(viewer: "ViewerModel", inspected: Inspected) -> np.ndarray:
+    """Return for each image whether it was painted in and not saved since: bool, ``(n,)``."""
+    dirty = np.zeros(len(inspected.names), bool)
+    for layer, numbers in _truths_of(viewer, inspected):
         unsaved = layer.metadata.get(DIRTY, ())
-        for place, number in enumerate(numbers):
-            painted[number] |= touched[place]
-            dirty[number] |= place in unsaved
-    return painted, dirty
+        dirty[[number for place, number in enumerate(numbers) if place in unsaved]] = True
+    return dirty
 
 
 def truths(viewer: "ViewerModel") -> "list[Layer]":
@@ -53,6 +51,14 @@ def numbers_of(inspected: Inspected, source: "Layer") -> list[int]:
     root = inspected.dataset and str(inspected.dataset.root)
     known = isinstance(name, str) and name in inspected.names
     return [inspected.names.index(name)] if known and source.metadata.get("path") == root else []
+
+
+def _truths_of(viewer: "ViewerModel", inspected: Inspected) -> "Iterator[tuple[Layer, list[int]]]":
+    """Yield truth layers with the inspected images that theirs are."""
+    for layer in truths(viewer):
+        family = family_of(viewer, layer)
+        if family is not None and family.source is not None:
+            yield layer, numbers_of(inspected, family.source)
 
 
 def _touched(layer: "Layer", count: int) -> np.ndarray:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
-from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_anomaly.ui.forms import patient
 from napari_anomaly.ui.inspected import Inspected
-from napari_anomaly.ui.painted import truth_states
+from napari_anomaly.ui.painted import painted_in, truths, unsaved_in
 from napari_anomaly.ui.sheet import STATES, Sheet, decided, judged, masked, sheet_of
 from napari_anomaly.ui.thumbnails import reader_of
 from napari_anomaly.ui.widgets.panel import is_alive
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.ui.session import Decision, Session
 
-_WIDTHS = {"": 40, "image": 110, "score": 54, "verdict": 66, "you": 54, "p": 54, "mask": 60}
+_WIDTHS = {"": 40, "image": 100, "score": 48, "verdict": 54, "you": 52, "p": 54, "mask": 60}
 _OTHER_WIDTH = 84
 _SCORE = COLUMNS.index("score")
 
@@ -59,6 +60,7 @@ class FolderTable(QWidget):
         self._viewer, self._session = viewer, session
         self._silent = False
         self.sheet: Sheet = {}
+        self._painted = np.zeros(0, bool)
         self.pictures = Thumbnails(self)
         self.rows = Rows(self, self.pictures.of)
         self.view = _View(self.rows)
@@ -102,7 +104,24 @@ class FolderTable(QWidget):
     def refresh_truth(self) -> None:
         """Look anew which images have paint in them, and which of it is not saved."""
         if is_alive(self) and self._session.inspected is not None:
-            self._update(masked(self.sheet, *truth_states(self._viewer, self._session.inspected)))
+            for layer in truths(self._viewer):
+                layer.events.paint.connect(self._stroked)  # the same again does nothing
+            self._update(self._truth(painted_in(self._viewer, self._session.inspected)))
+
+    def _stroked(self, _: object = None) -> None:
+        """Star the painted image, after others that listen to the stroke have noted it."""
+        QTimer.singleShot(0, self._star)
+
+    def _star(self) -> None:
+        if is_alive(self) and self._session.inspected is not None:
+            self._update(self._truth(self._painted))
+
+    def _truth(self, painted: np.ndarray) -> Sheet:
+        inspected = self._session.inspected
+        assert inspected is not None
+        dirty = unsaved_in(self._viewer, inspected)
+        self._painted = painted | dirty
+        return masked(self.sheet, self._painted, dirty)
 
     def _list(self) -> None:
         inspected = self._session.inspected
@@ -113,7 +132,7 @@ class FolderTable(QWidget):
         self.sheet = sheet_of(inspected)
         self.sheet |= judged(inspected, _limits(inspected, self._session))
         self.sheet |= decided(inspected, self._session.decisions)
-        self.sheet |= masked(self.sheet, *truth_states(self._viewer, inspected))
+        self.sheet |= self._truth(painted_in(self._viewer, inspected))
         self.rows.show(inspected.names, inspected.reasons, self.sheet)
         for column in ("defect", "split"):
             self.view.setColumnHidden(COLUMNS.index(column), len(self.rows.told(column)) < 2)

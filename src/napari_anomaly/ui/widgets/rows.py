@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-from qtpy.QtGui import QBrush, QColor, QPixmap
+from qtpy.QtGui import QBrush, QColor, QIcon
 
 from napari_anomaly.ui.forms import tip
 from napari_anomaly.ui.sheet import UNUSABLE, Sheet, arranged, next_undecided
@@ -48,7 +48,7 @@ class Rows(QAbstractTableModel):
         Returns the thumbnail of an image, by number.
     """
 
-    def __init__(self, parent: QObject, picture: Callable[[int], QPixmap | None]) -> None:
+    def __init__(self, parent: QObject, picture: Callable[[int], QIcon | None]) -> None:
         super().__init__(parent)
         self._picture = picture
         self._sheet: Sheet = {}

@@ -8,7 +8,7 @@ from weakref import finalize
 import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QIcon, QImage, QPixmap
 
 from napari_anomaly.ui.thumbnails import Read, thumbnail
 
@@ -32,7 +32,7 @@ class Thumbnails(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._read: Read | None = None
-        self._pictures: OrderedDict[int, QPixmap | None] = OrderedDict()
+        self._pictures: OrderedDict[int, QIcon | None] = OrderedDict()
         self._wanted: deque[int] = deque(maxlen=_WAITING)
         self._ready: SimpleQueue[tuple[Read, int, np.ndarray | None]] = SimpleQueue()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="napari-anomaly-thumbnails")
@@ -47,7 +47,7 @@ class Thumbnails(QObject):
         self._wanted.clear()
         self._pictures.clear()
 
-    def of(self, number: int) -> QPixmap | None:
+    def of(self, number: int) -> QIcon | None:
         """Return an image's picture if there is one by now; it is asked for if not."""
         if number in self._pictures:
             self._pictures.move_to_end(number)
@@ -67,7 +67,7 @@ class Thumbnails(QObject):
             except Empty:
                 break
             if read is self._read:
-                self._pictures[number] = None if pixels is None else _pixmap(pixels)
+                self._pictures[number] = None if pixels is None else _icon(pixels)
                 came.append(number)
         while len(self._pictures) > _KEPT:
             self._pictures.popitem(last=False)
@@ -92,10 +92,12 @@ def _make(
     ready.put((read, number, pixels))
 
 
-def _pixmap(pixels: np.ndarray) -> QPixmap:
+def _icon(pixels: np.ndarray) -> QIcon:
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels)
     image = QImage(data.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
     picture = QPixmap.fromImage(image)
     picture.setDevicePixelRatio(2)
-    return picture
+    icon = QIcon(picture)
+    icon.addPixmap(picture, QIcon.Mode.Selected)  # Qt would tint it until nothing is seen
+    return icon
