@@ -178,9 +178,9 @@ class FolderTable(QWidget):
             self.moved.emit(number)
 
     def _connect(self) -> None:
-        self.view.selectionModel().currentRowChanged.connect(
-            lambda current, _: self._moved(current)
-        )
+        chosen = self.view.selectionModel()
+        if chosen is not None:  # Qt's stubs allow for views without one
+            chosen.currentRowChanged.connect(lambda current, _: self._moved(current))
         self.view.doubleClicked.connect(lambda index: self._open_row(index.row()))
         self.text.textChanged.connect(lambda _: self._narrow())
         self.state.currentIndexChanged.connect(lambda _: self._narrow())
