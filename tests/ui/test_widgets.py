@@ -445,6 +445,11 @@ def test_inspect_says_what_is_missing(inspect, detector, tmp_path):
     assert inspect.panel.button.isEnabled()
 
 
+def shown_names(inspect):
+    rows = inspect.table.rows
+    return [rows.index(row, 1).data() for row in range(rows.rowCount())]
+
+
 def with_spot(image):
     image = image.copy()
     image[10:18, 20:28] = 255
@@ -469,7 +474,7 @@ def test_inspecting_a_stack_equals_inspecting_its_images(inspect, viewer, detect
     inspect.reset_choices()
     assert inspect.source.box.count() == 2
 
-    assert inspect.table.item(0, 0).text() == "parts [1]"  # highest score first
+    assert shown_names(inspect)[0] == "parts [1]"  # highest score first
     inspect.go_to(0)
     assert viewer.dims.point[0] == 8  # slice 1 of a stack that begins at 7
 
@@ -515,11 +520,17 @@ def test_a_folder_of_one_shape_becomes_stacks(
     regions = viewer.layers[-1]
     assert regions.metadata["sample"] == ["0.png", "1.png", "2.png"]
     assert regions.metadata["score"][2] > regions.metadata["threshold"]
-    assert len(notes) == 1
-    assert "broken.png" in notes[0].message
+    assert inspect.panel.state.text().startswith("1 of 3 images fail, 1 cannot be inspected")
+    assert not notes
+    assert shown_names(inspect)[0] == "2"
+    assert shown_names(inspect)[3] == "broken"
+    row = [inspect.table.rows.index(3, column) for column in range(9)]
+    assert (row[2].data(), row[3].data()) == ("", "unusable")
+    assert "broken.png" in row[1].data(Qt.ItemDataRole.ToolTipRole)
+    assert "cannot be inspected: " in row[1].data(Qt.ItemDataRole.ToolTipRole)
 
 
-def test_a_folder_of_several_shapes_becomes_a_list(
+def test_images_of_several_shapes_are_opened_one_by_one(
     inspect, viewer, detector, normals, qtbot, tmp_path
 ):
     iio.imwrite(tmp_path / "a.png", normals[0])
@@ -528,13 +539,21 @@ def test_a_folder_of_several_shapes_becomes_a_list(
     inspect.source.choose(tmp_path)
     inspect.panel.press()
     finish(qtbot, inspect)
-    assert len(viewer.layers) == 8
-    assert viewer.layers[0].name == "b.png"  # the strangest first
-    shown = [layer.name for layer in viewer.layers if layer.visible]
-    assert shown == ["b.png", "b.png anomaly map", "b.png anomaly regions"]
-    inspect.go_to(1)
-    shown = [layer.name for layer in viewer.layers if layer.visible]
-    assert shown == ["a.png", "a.png anomaly map", "a.png anomaly regions"]
+    assert [layer.name for layer in viewer.layers] == [  # the strangest
+        "b.png",
+        "b.png reconstruction",
+        "b.png anomaly map",
+        "b.png anomaly regions",
+    ]
+    assert inspect.panel.state.text().startswith("b.png: fail, score ")
+    inspect.go_to(1)  # not shown: a click does nothing, a double click opens it
+    assert viewer.layers[0].name == "b.png"
+    inspect.table.view.doubleClicked.emit(inspect.table.rows.index(1, 1))
+    finish(qtbot, inspect)
+    assert [layer.name for layer in viewer.layers][0::3] == ["a.png", "a.png anomaly regions"]
+    np.testing.assert_array_equal(
+        viewer.layers["a.png anomaly map"].data, detector.inspect(normals[0]).anomaly_map
+    )
 
 
 def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, qtbot):

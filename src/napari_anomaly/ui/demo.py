@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from napari_anomaly.core.demo import Shown
 from napari_anomaly.core.progress import watched
-from napari_anomaly.ui.inspecting import inspect_folder, show_folder
+from napari_anomaly.ui.inspecting import inspect_folder, show_stack
 from napari_anomaly.ui.launch import open_napari
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ def show(shown: Mapping[str, Shown], *, block: bool = True) -> "napari.viewer.Vi
     right = 0.0
     for material, one in shown.items():
         found = watched(inspect_folder(one.detector, one.data, reconstruction=False))
-        for _, layers in show_folder(viewer, found, material, reconstruction=False):
-            for layer in layers:
-                layer.translate = (*layer.translate[:-1], right)
+        for layer in show_stack(viewer, found, material):
+            layer.translate = (*layer.translate[:-1], right)
         right += _APART * max(image.shape[1] for image in found.images)
     viewer.dims.set_point(0, 0)  # a defect; good images come later
     viewer.reset_view()

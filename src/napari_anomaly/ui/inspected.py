@@ -10,11 +10,14 @@ from napari_anomaly.core.types import Sample, Verdict
 if TYPE_CHECKING:
     from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.core.data.folders import Dataset
+    from napari_anomaly.core.detector import Detector
 
 
 @dataclass(frozen=True, eq=False)
 class Inspected:
     """What was found in some images, without their pixels: a folder of ten thousand fits.
+
+    Images with a score come first, so that image k is slice k of the layer that shows them all.
 
     Attributes
     ----------
@@ -25,25 +28,51 @@ class Inspected:
         Where the images lie; empty for those of a layer.
     dataset : Dataset or None
         The folder they are from.
+    reasons : tuple of str, or empty
+        Why an image cannot be inspected; empty where nothing is wrong with it.
+    detector : Detector or None
+        Which gave the scores.
+    layer : str or None
+        The ``unique_id`` of the layer that shows the images with a score; None where each is opened by itself.
     """
 
     names: tuple[str, ...]
     scores: np.ndarray
     samples: tuple[Sample, ...] = ()
     dataset: "Dataset | None" = None
+    reasons: tuple[str, ...] = ()
+    detector: "Detector | None" = None
+    layer: str | None = None
 
     def verdicts(self, calibration: "Calibration") -> list[Verdict | None]:
         """Return each image's verdict at the calibration's present rates; None without a score."""
-        return [
-            None if np.isnan(score) else calibration.verdict(score)
-            for score in self.scores.tolist()
-        ]
+        found = np.full(len(self.scores), "pass", object)
+        found[self.scores > calibration.review_threshold] = "review"
+        found[self.scores > calibration.threshold] = "fail"
+        found[np.isnan(self.scores)] = None
+        verdicts: list[Verdict | None] = found.tolist()
+        return verdicts
 
     def p_values(self, calibration: "Calibration") -> np.ndarray:
         """Return each image's p-value; NaN without a score."""
-        return np.array(
-            [
-                np.nan if np.isnan(score) else calibration.p_value(score)
-                for score in self.scores.tolist()
-            ]
-        )
+        lower = np.searchsorted(np.sort(calibration.scores), self.scores, side="left")
+        p_values = (1 + calibration.n - lower) / (calibration.n + 1)
+        return np.where(np.isnan(self.scores), np.nan, p_values)
+
+    def at_present(self, detector: "Detector | None") -> "Detector | None":
+        """Return the given detector if the scores are comparable with its normals', else the one that gave them.
+
+        Moved thresholds leave the normals' scores as they are; another training or other normals do not.
+        """
+        own = self.detector
+        if own is None or detector is None:
+            return own or detector
+        same = np.array_equal(own.calibration.scores, detector.calibration.scores)
+        return detector if same else own
+
+    def key(self, number: int) -> str:
+        """Return what an image is remembered by when its folder is inspected again."""
+        if not self.samples:
+            return self.names[number]
+        sample = self.samples[number]
+        return f"{sample.path}[{sample.page}]"

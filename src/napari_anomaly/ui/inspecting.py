@@ -1,7 +1,7 @@
-"""Many images inspected one by one, and shown. Knows layers, but no window."""
+"""Many images inspected one by one, and shown as stacks. Knows layers, but no window."""
 
-import warnings
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_anomaly.core.data.folders import Dataset, open_folder
-from napari_anomaly.core.data.reading import read_samples
-from napari_anomaly.core.errors import DataError, DataWarning, ImageError
+from napari_anomaly.core.data.reading import pages_among, work_through
+from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.layers import add_to_viewer
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from napari_anomaly.core.detector import Detector
 
-LIST_IMAGES = 8
-"""Images of differing size that are shown, four layers each; the strangest are."""
+KEPT_BYTES = 2**30
+"""Images and results of a folder up to which they are kept, to be shown as stacks; of a larger one only the scores."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,20 @@ class Found:
 
     Attributes
     ----------
-    names : tuple of str
+    inspected : Inspected
+        All of them as a list, those without a score last.
     results : tuple of Inspection
-        One per name.
+        One per image with a score; empty if they differ in shape or need too much memory together.
     images : tuple of array
-        The images of a folder; empty for a layer, which shows them already.
+        The images of a folder; empty for a layer, which shows them already, and where there are no results.
     metadata : dict
-        Where they came from, one list entry per image; see ``layers.ABOUT``.
-    samples : tuple of Sample, or empty
-    dataset : Dataset or None
-        Of a folder.
+        Where these came from, one list entry per image; see ``layers.ABOUT``.
     """
 
-    names: tuple[str, ...]
+    inspected: Inspected
     results: tuple[Inspection, ...]
     images: tuple[np.ndarray, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
-    dataset: Dataset | None = None
-
-    @property
-    def inspected(self) -> Inspected:
-        """The list of it, without pixels."""
-        scores = np.array([result.score for result in self.results], np.float64)
-        return Inspected(self.names, scores, self.samples, self.dataset)
 
 
 def inspect_images(
@@ -75,17 +65,29 @@ def inspect_images(
     results = []
     for image, name in zip(images, names, strict=True):
         try:
-            results.append(_lean(detector.inspect(np.asarray(image)), reconstruction))
+            results.append(lean(detector.inspect(np.asarray(image)), reconstruction))
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from error
         yield Progress("inspecting", len(results), len(names))
-    return Found(tuple(names), tuple(results))
+    scores = np.array([result.score for result in results], np.float64)
+    return Found(Inspected(tuple(names), scores, detector=detector), tuple(results))
 
 
 def inspect_folder(
-    detector: "Detector", folder: Path, *, reconstruction: bool = True
+    detector: "Detector", folder: Path, *, reconstruction: bool = True, most: int = KEPT_BYTES
 ) -> Generator[Progress, None, Found]:
-    """Inspect the test images of an MVTec folder, or all images of a plain one; skip unusable ones.
+    """Inspect the test images of an MVTec folder, or all images of a plain one.
+
+    Images that cannot be used are listed with the reason; the training images of an MVTec folder without a score.
+
+    Parameters
+    ----------
+    detector : Detector
+    folder : Path
+    reconstruction : bool
+        Whether reconstructions are kept.
+    most : int
+        Bytes that images and results may need together; if they need more, none of them are kept.
 
     Raises
     ------
@@ -94,77 +96,99 @@ def inspect_folder(
     """
     dataset = open_folder(folder)
     samples = dataset.test or dataset.train
-    used: list[tuple[Sample, np.ndarray, Inspection]] = []
-    for count, (sample, image) in enumerate(read_samples(samples), 1):
-        try:
-            used.append((sample, image, _lean(detector.inspect(image), reconstruction)))
-        except ImageError as error:
-            warnings.warn(f"{sample.name}: {error} (skipped)", DataWarning, stacklevel=2)
-        yield Progress("inspecting", count, max(count, len(samples)))
-    if not used:
-        raise DataError(f"{folder}: none of its images can be inspected by this detector")
-    return Found(
-        tuple(sample.name for sample, _, _ in used),
-        tuple(result for _, _, result in used),
-        tuple(image for _, image, _ in used),
-        sample_metadata(dataset, [sample for sample, _, _ in used]),
-        tuple(sample for sample, _, _ in used),
-        dataset,
-    )
+    scores: list[tuple[Sample, float]] = []
+    unusable: list[tuple[Sample, str]] = []
+    kept = _Kept(most)
+    reading = work_through(samples, pages_among(samples), lambda _, image: image, threads=1)
+    with closing(reading) as pages:
+        for count, (sample, image) in enumerate(pages, 1):
+            try:
+                result = lean(detector.inspect(_usable(image)), reconstruction)
+            except ImageError as error:
+                unusable.append((sample, str(error)))
+            else:
+                scores.append((sample, result.score))
+                kept.add(np.asarray(image), result)
+            yield Progress("inspecting", count, max(count, len(samples)))
+    if not scores:
+        why = f"; the last one: {unusable[-1][1]}" if unusable else ""
+        raise DataError(f"{folder}: none of its images can be inspected by this detector{why}")
+    about = sample_metadata(dataset, [sample for sample, _ in scores]) if kept.images else {}
+    inspected = _listed(detector, dataset, scores, unusable)
+    return Found(inspected, tuple(kept.results), tuple(kept.images), about)
 
 
-def show_folder(
-    viewer: "ViewerModel", found: Found, name: str, *, reconstruction: bool = True
-) -> "list[tuple[int, list[Layer]]]":
-    """Show a folder's images and results: stacks if shapes agree, else the strangest singly.
+def show_stack(viewer: "ViewerModel", found: Found, name: str) -> "list[Layer]":
+    """Show a folder's images and results, which were kept, as stacks.
 
     Returns
     -------
-    list of (number of the first image, its layers)
-        One entry for stacks.
+    list of Layer
+        The images, then what ``add_to_viewer`` adds.
     """
-    if len({(image.shape, image.dtype) for image in found.images}) == 1:
-        pixels = np.stack(found.images)
-        rgb = found.images[0].ndim == 3
-        labels = ("image", "y", "x")
-        source = viewer.add_image(
-            pixels, name=name, rgb=rgb, metadata=found.metadata, axis_labels=labels
-        )
-        results = list(found.results)
-        added = add_to_viewer(viewer, results, source=source, reconstruction=reconstruction)
-        return [(0, [source, *added])]
-    return [
-        (k, _show_one(viewer, found, k, visible=rank == 0, reconstruction=reconstruction))
-        for rank, k in enumerate(_strangest(found))
-    ]
+    source = viewer.add_image(
+        np.stack(found.images),
+        name=name,
+        rgb=found.images[0].ndim == 3,
+        metadata=found.metadata,
+        axis_labels=("image", "y", "x"),
+    )
+    reconstruction = found.results[0].reconstruction.size > 0
+    results = list(found.results)
+    return [source, *add_to_viewer(viewer, results, source=source, reconstruction=reconstruction)]
 
 
-def _show_one(
-    viewer: "ViewerModel", found: Found, k: int, *, visible: bool, reconstruction: bool
-) -> "list[Layer]":
-    image = found.images[k]
-    about = {key: row[k] if isinstance(row, list) else row for key, row in found.metadata.items()}
-    source = viewer.add_image(image, name=found.names[k], rgb=image.ndim == 3, metadata=about)
-    added = add_to_viewer(viewer, found.results[k], source=source, reconstruction=reconstruction)
-    for layer in [source, *added]:
-        layer.visible = layer.visible and visible
-    return [source, *added]
-
-
-def _strangest(found: Found) -> Iterable[int]:
-    order = sorted(range(len(found.results)), key=lambda k: -found.results[k].score)
-    if len(order) > LIST_IMAGES:
-        warnings.warn(
-            "the images differ in size, so each gets layers of its own; the "
-            f"{LIST_IMAGES} with the highest scores are shown, {len(order) - LIST_IMAGES} are not",
-            DataWarning,
-            stacklevel=3,
-        )
-    return order[:LIST_IMAGES]
-
-
-def _lean(result: Inspection, reconstruction: bool) -> Inspection:
+def lean(result: Inspection, reconstruction: bool) -> Inspection:
     """Drop a reconstruction that will not be shown: it is most of a result's memory."""
     return (
         result if reconstruction else replace(result, reconstruction=np.zeros((0, 0), np.float32))
+    )
+
+
+class _Kept:
+    """Images and results as long as they are of one shape and need no more than so many bytes; then none."""
+
+    def __init__(self, most: int) -> None:
+        self.images: list[np.ndarray] = []
+        self.results: list[Inspection] = []
+        self._left = most
+        self._given_up = False
+
+    def add(self, image: np.ndarray, result: Inspection) -> None:
+        self._left -= image.nbytes + sum(
+            one.nbytes for one in (result.reconstruction, result.anomaly_map, result.labels)
+        )
+        self.images.append(image)
+        self.results.append(result)
+        first = self.images[0]
+        alike = (image.shape, image.dtype) == (first.shape, first.dtype)
+        self._given_up |= self._left < 0 or not alike
+        if self._given_up:
+            self.images.clear()
+            self.results.clear()
+
+
+def _usable(image: np.ndarray | ImageError) -> np.ndarray:
+    if isinstance(image, ImageError):
+        raise image
+    return image
+
+
+def _listed(
+    detector: "Detector",
+    dataset: Dataset,
+    scores: Sequence[tuple[Sample, float]],
+    unusable: Sequence[tuple[Sample, str]],
+) -> Inspected:
+    """Make the list: images with a score, those that cannot be used, those that were trained on."""
+    others = [*unusable, *((sample, "") for sample in dataset.train if dataset.test)]
+    samples = [sample for sample, _ in (*scores, *others)]
+    known = [score for _, score in scores]
+    return Inspected(
+        tuple(sample.name for sample in samples),
+        np.array(known + [np.nan] * len(others), np.float64),
+        tuple(samples),
+        dataset,
+        tuple([""] * len(scores) + [reason for _, reason in others]),
+        detector,
     )

@@ -1,6 +1,6 @@
-"""What the pages share: the viewer's present detector, and what it found last."""
+"""What the pages share: the viewer's present detector, what it found last, and what a person says of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -8,9 +8,18 @@ if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
     from napari_anomaly.ui.inspected import Inspected
 
+Decision = Literal["good", "defect"]
+"""What a person says of an image."""
+
 
 class Session:
-    """Holds a viewer's present detector and the list of what was inspected last, and tells when they change."""
+    """Holds a viewer's present detector and the list of what was inspected last, and tells when they change.
+
+    Attributes
+    ----------
+    decisions : dict
+        From ``Inspected.key`` of an image to what a person says of it; changed by `decide`.
+    """
 
     changed = Signal()
     """The detector is another, or has other thresholds."""
@@ -18,9 +27,19 @@ class Session:
     inspected_changed = Signal()
     """Other images were inspected."""
 
+    decided = Signal()
+    """A person said of an image that it is good or defect, or took it back."""
+
+    truth_changed = Signal()
+    """Ground truth was painted in, or saved: ``metadata["dirty"]`` of a truth layer has other numbers in it.
+
+    Whoever changes that set, of the layer's images that were painted in since they were saved, emits this.
+    """
+
     def __init__(self) -> None:
         self._detector: Detector | None = None
         self._inspected: Inspected | None = None
+        self.decisions: dict[str, Decision] = {}
 
     @property
     def detector(self) -> "Detector | None":
@@ -41,6 +60,14 @@ class Session:
     def inspected(self, inspected: "Inspected") -> None:
         self._inspected = inspected
         self.inspected_changed.emit()
+
+    def decide(self, key: str, decision: Decision | None) -> None:
+        """Remember what a person says of an image, by its ``Inspected.key``; None forgets it."""
+        if decision is None:
+            self.decisions.pop(key, None)
+        else:
+            self.decisions[key] = decision
+        self.decided.emit()
 
 
 def session_of(viewer: Any) -> Session:

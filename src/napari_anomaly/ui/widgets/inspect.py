@@ -1,9 +1,11 @@
 """Inspect: a detector and images in, layers and scores out."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
-from qtpy.QtCore import Qt
+import numpy as np
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -14,28 +16,31 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
-from napari_anomaly.ui.layers import add_to_viewer, in_words, slices, slide_to
+from napari_anomaly.ui.family import number_shown
+from napari_anomaly.ui.inspected import Inspected
+from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_stack
+from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
+from napari_anomaly.ui.opening import Looked, bring, looking_at, put_away, show_looked
 from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.session import session_of
+from napari_anomaly.ui.sheet import UNUSABLE
+from napari_anomaly.ui.widgets.folder import FolderTable
 from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
-from napari_anomaly.ui.widgets.source import SourceChooser
-from napari_anomaly.ui.widgets.table import ImageTable, names_of
+from napari_anomaly.ui.widgets.source import SourceChooser, bare
+from napari_anomaly.ui.widgets.table import names_of
 from napari_anomaly.ui.widgets.train import ask_which_detector, loading
 from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
     from napari_anomaly.core.detector import Detector
 
-COLUMNS = ("image", "score", "p", "verdict")
-
 
 class InspectWidget(QScrollArea):
-    """Inspect a layer or a folder with the present detector."""
+    """Inspect a layer or a folder with the present detector; its images are listed in a table."""
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__()
@@ -50,19 +55,22 @@ class InspectWidget(QScrollArea):
         self.reconstruction.setToolTip("what each image should look like; needs the most memory")
         self.panel = WorkPanel("Inspect", self.inspect)
         self.header = Header(self.session, self.source, self.panel)
-        self.table = ImageTable(COLUMNS)
+        self.table = FolderTable(viewer, self.session)
+        self._opening: int | None = None  # the image that the running job opens
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
-        self._shown: list[tuple[int, list[Layer]]] = []  # layers of the table's images
-        self.table.cellClicked.connect(lambda row, _: self.go_to(row))
+        self.table.moved.connect(self._bring)
+        self.table.opened.connect(self.open)
         self.panel.toggled.connect(self._busy)
         self.session.changed.connect(self._show_detector)
         self.source.recall(recall().folder)
+        self._follow_viewer()
         self._show_detector()
 
     def reset_choices(self, *_: object) -> None:
         """Follow the viewer's layers; napari calls this."""
         self.source.refresh()
+        self.table.refresh_truth()
 
     def inspect(self) -> None:
         """Inspect what is chosen; layers and scores are shown."""
@@ -80,7 +88,7 @@ class InspectWidget(QScrollArea):
         elif folder is not None:
             self.panel.run(
                 lambda: inspect_folder(detector, folder, reconstruction=keep),
-                lambda found: self._show_folder(found, folder, keep),
+                lambda found: self._show_folder(found, folder),
             )
 
     def load(self, path: Path) -> None:
@@ -92,44 +100,89 @@ class InspectWidget(QScrollArea):
         remember(detector=str(path))
         self.panel.run(loading(path), loaded)
 
-    def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
-        single = layer.ndim <= 2
-        added = add_to_viewer(
-            self._viewer,
-            found.results[0] if single else list(found.results),
-            source=layer,
-            reconstruction=keep,
-        )
-        self._shown = [(0, added)]
-        self._show_scores(found)
-
-    def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
-        self._shown = show_folder(self._viewer, found, folder.name, reconstruction=keep)
-        self._show_scores(found)
-
-    def _show_scores(self, found: Found) -> None:
-        self.session.inspected = found.inspected
-        rows = [(result.score, result.p_value, result.verdict) for result in found.results]
-        self.table.fill(found.names, rows, [in_words(result) for result in found.results])
-        self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
-        failed = sum(result.verdict == "fail" for result in found.results)
-        self.panel.say(
-            in_words(found.results[0])
-            if len(found.results) == 1
-            else f"{failed} of {len(found.results)} images fail; click a row to see the image"
-        )
-
     def go_to(self, row: int) -> None:
-        """Bring the image of a table row into view."""
-        number = self.table.number_of(row)
-        if number is None:
+        """Bring the image of a table row into view, if it is shown already."""
+        number = self.table.rows.number_of(row)
+        if number is not None:
+            self._bring(number)
+
+    def open(self, number: int) -> None:
+        """Bring an image into view; it is read and inspected first if it is not shown."""
+        inspected = self.session.inspected
+        if inspected is None or self._bring(number):
             return
-        if len(self._shown) == 1:
-            slide_to(self._viewer, self._shown[0][1][-1], number)
-        elif any(number == k for k, _ in self._shown):
-            for k, layers in self._shown:
-                for layer in layers:
-                    layer.visible = k == number and "reconstruction" not in layer.name
+        detector = inspected.at_present(self.session.detector)
+        if not inspected.samples or detector is None:
+            self.panel.say("its layer was removed; inspect it again to see the image", error=True)
+            return
+        if self.panel.running and self._opening is None:
+            self.panel.say("images are opened when what runs has ended")
+            return
+        keep = self.reconstruction.isChecked()
+        self.panel.run(
+            lambda: looking_at(detector, inspected, number, reconstruction=keep),
+            lambda looked: self._show_looked(inspected, number, looked),
+        )
+        self._opening = number
+
+    def _bring(self, number: int) -> bool:
+        inspected = self.session.inspected
+        return inspected is not None and bring(self._viewer, inspected, number)
+
+    def _show_looked(self, inspected: Inspected, number: int, looked: Looked) -> None:
+        show_looked(self._viewer, inspected, number, looked)
+        self.table.select(number)
+        self.panel.say(f"{inspected.names[number]}: {in_words(looked[1])}")
+
+    def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
+        put_away(self._viewer)
+        single = layer.ndim <= 2
+        results = found.results[0] if single else list(found.results)
+        add_to_viewer(self._viewer, results, source=layer, reconstruction=keep)
+        self._list(replace(found.inspected, layer=str(layer.unique_id)))
+        if single:
+            self.panel.say(in_words(found.results[0]))
+
+    def _show_folder(self, found: Found, folder: Path) -> None:
+        put_away(self._viewer)
+        if not found.results:
+            self._list(found.inspected)
+            self.open(int(np.nanargmax(found.inspected.scores)))
+            return
+        source, *_ = show_stack(self._viewer, found, folder.name)
+        self._list(replace(found.inspected, layer=str(source.unique_id)))
+
+    def _list(self, inspected: Inspected) -> None:
+        self.session.inspected = inspected
+        sheet = self.table.sheet
+        failed, unusable = (int((sheet["verdict"] == word).sum()) for word in ("fail", UNUSABLE))
+        left = f", {unusable} cannot be inspected" if unusable else ""
+        scored = int(np.count_nonzero(~np.isnan(inspected.scores)))
+        self.panel.say(
+            f"{failed} of {scored} images fail{left}; double-click a row to see the image"
+        )
+
+    def _follow_viewer(self) -> None:
+        """Let the table's current row be what the sliders show, and some keys work over the canvas too."""
+        self._viewer.dims.events.current_step.connect(self._slid)
+        for key, step in (("N", self._next), ("Shift-N", self._previous), ("U", self._undecided)):
+            self._viewer.bind_key(key, _weakly(step), overwrite=True)
+
+    def _next(self) -> None:
+        self.table.step(1)
+
+    def _previous(self) -> None:
+        self.table.step(-1)
+
+    def _undecided(self) -> None:
+        self.table.next_undecided()
+
+    def _slid(self, _: object = None) -> None:
+        if not is_alive(self) or (inspected := self.session.inspected) is None:
+            return
+        for layer in map(bare, self._viewer.layers):
+            if str(layer.unique_id) == inspected.layer:
+                self.table.select(number_shown(self._viewer, layer))
 
     def _check(self) -> None:
         if hasattr(self, "header"):
@@ -138,6 +191,7 @@ class InspectWidget(QScrollArea):
             self.header.refresh()
 
     def _busy(self, running: bool) -> None:
+        self._opening = None
         self.load_button.setDisabled(running)
 
     def _show_detector(self) -> None:
@@ -167,3 +221,15 @@ class InspectWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
+
+
+def _weakly(method: Any) -> Any:
+    """Return a key's action that does not keep a closed page alive."""
+    reference = WeakMethod(method)
+
+    def act(_: object) -> None:
+        alive = reference()
+        if alive is not None and is_alive(alive.__self__):
+            alive()
+
+    return act
