@@ -89,9 +89,10 @@ def test_pairs_of_another_shape_do_not_fit_a_picture():
     assert side_by_side([small, large, small]).shape == (4, 4, 1)
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "denoising", "vae", "ssim-autoencoder"])
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])
 def test_looking_at_a_training_changes_no_bit(name):
-    recipe = replace(TINY, method=_tiny(RECIPES[name].method))
+    steps = Preprocessing((Resize(size=(16, 16)),), RECIPES[name].preprocess.normalise)
+    recipe = replace(TINY, method=_tiny(RECIPES[name].method), preprocess=steps)
     plain, _ = ended(core.fit_steps(list(NORMALS), recipe))
     looked, seen = ended(
         pictured(core.fit_steps(list(NORMALS), recipe), lambda: NORMALS[:2], lambda: True)
