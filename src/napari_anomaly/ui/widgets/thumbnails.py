@@ -55,7 +55,8 @@ class Thumbnails(QObject):
         if self._read is not None and number not in self._wanted:
             self._wanted.append(number)
             self._pool.submit(_make, self._read, self._wanted, self._ready)
-            self._timer.start()
+            if not self._timer.isActive():  # starting it again would put off the collecting
+                self._timer.start()
         return None
 
     def collect(self) -> None:
