@@ -37,7 +37,7 @@ def operations(image, machine):
             yield annotating.split(image, label, 10)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 1000))
 def test_each_operation_is_one_step_of_undo(seed):
     truth = Labels(blobs(seed))
