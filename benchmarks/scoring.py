@@ -52,7 +52,7 @@ GRIDS = {
 }
 LATENCIES = ("linear", "autoencoder", "vae")
 SIDES = ("ours", "inspect", "torch", "torch-kept")
-_IMAGES = 32  # of a round
+_IMAGES = 64  # of a round
 
 
 def detector_of(recipe: str, side: int, channels: int) -> Any:
@@ -67,7 +67,7 @@ def detector_of(recipe: str, side: int, channels: int) -> Any:
 
 def prepare_ours(recipe: str, cores: int) -> Work:
     """Rounds of the compiled function, in threads."""
-    from napari_anomaly.core.scoring import Scorer
+    from napari_anomaly.core.scoring import TOGETHER, Scorer
     from napari_anomaly.core.threads import in_order, workers
 
     side, _, channels = GRIDS[recipe]
@@ -75,9 +75,10 @@ def prepare_ours(recipe: str, cores: int) -> Work:
     scorer = Scorer.of(detector.recipe, detector.fitted, detector.standardisation)
     images = [texture(k, side, channels) for k in range(_IMAGES)]
     pixels = [detector.recipe.preprocess.apply(image)[0] for image in images]
-    scorer(pixels[0])
+    groups = [pixels[k : k + TOGETHER] for k in range(0, _IMAGES, TOGETHER)]
+    scorer.each(groups[0])
     several = 2 * workers()  # as inspect_all
-    return lambda: _drained(in_order(scorer, pixels, threads=several, ahead=2 * several))
+    return lambda: _drained(in_order(scorer.each, groups, threads=several, ahead=several - 1))
 
 
 def prepare_inspect(recipe: str, cores: int) -> Work:

@@ -17,6 +17,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     """Keep states and settings of tests away from the user's."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: folder / name)
+    monkeypatch.setattr(platformdirs, "user_state_path", lambda name: folder / "state" / name)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return folder / "napari-anomaly"
 
@@ -29,7 +30,7 @@ def needs_screen():
 
 
 @pytest.fixture
-def plugin(npe2pm):
-    """Let napari know this plugin and its own readers and writers, and no other plugin."""
+def plugin(plugin_settings, npe2pm):
+    """Let napari know this plugin and its own readers and writers, and no other plugin; its preferences are default."""
     with npe2pm.tmp_plugin(package="napari-anomaly"), npe2pm.tmp_plugin(package="napari"):
         yield npe2pm

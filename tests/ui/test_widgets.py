@@ -382,7 +382,8 @@ def test_a_real_training_saves_and_loads(train, viewer, normals, qtbot, tmp_path
     fitted = train.session.detector
     assert fitted is not None, train.panel.state.text()
     assert "15 images trained on, 5 others held out" in train.summary.text()
-    assert train.device.text() not in ("", "known when training starts")
+    assert train.header.device.text() not in ("", "known when work starts")
+    assert train.header.detector.text() == "linear, from a layer"
     train.save(tmp_path / "a.anomaly")
     train.load(tmp_path / "a.anomaly")
     finish(qtbot, train)
@@ -593,7 +594,12 @@ def test_names_are_shown_as_they_are_not_as_markup(qtbot, detector, train):
     assert as_shown(table.item(0, 0).toolTip()).split("\n") == [name, "fail"]
     train.source.folder_edit.value = name
     assert as_shown(train.panel.button.toolTip()).endswith(f"{name}: no such folder")
-    for label in (train.panel.state, train.device):
+    for label in (
+        train.panel.state,
+        train.header.device,
+        train.header.detector,
+        train.header.images,
+    ):
         assert label.textFormat() == Qt.TextFormat.PlainText
 
 

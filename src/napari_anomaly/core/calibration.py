@@ -6,6 +6,7 @@ calibration images and future normal images are exchangeable, and that none was 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -89,17 +90,17 @@ class Calibration:
         """Number of held-out normal images."""
         return len(self.scores)
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         """Score above which an image fails."""
         return _kth_largest(self.scores, _rank(self.false_alarm, self.n))
 
-    @property
+    @cached_property
     def map_threshold(self) -> float:
         """Value of the map above which a pixel belongs to a region; few normals have any."""
         return _kth_largest(self.peaks, _rank(self.false_alarm, self.n))
 
-    @property
+    @cached_property
     def review_threshold(self) -> float:
         """Score above which an image does not pass; `threshold` where no review rate is set."""
         rate = self.false_alarm if self.review is None else self.review

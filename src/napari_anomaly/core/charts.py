@@ -43,7 +43,7 @@ def decision_figure(
         draw_errors(axes[1], rates, limits)
         _draw_precision(axes[2], rates.at(next(iter(limits.values()))), metrics)
         if priced:
-            _draw_cost(axes[3], rates, metrics, limits)
+            draw_cost(axes[3], rates, metrics, limits)
     return figure
 
 
@@ -92,7 +92,8 @@ def _draw_precision(axes: Axes, errors: tuple[float, float], metrics: Mapping[st
     axes.set(ylabel="share of failing images\nthat are defective", ylim=(-0.02, 1.02))
 
 
-def _draw_cost(axes: Axes, rates: ErrorRates, metrics: Mapping[str, Any], limits: Limits) -> None:
+def draw_cost(axes: Axes, rates: ErrorRates, metrics: Mapping[str, Any], limits: Limits) -> None:
+    """Draw the expected cost per image against the threshold, for the report's prevalence and costs."""
     costs = Costs(metrics["cost_false_alarm"], metrics["cost_escape"])
     curve = cost_curve(rates, metrics["prevalence"], costs)
     x = _drawable(curve.thresholds)

@@ -1,6 +1,8 @@
 """Joins the rooms: a recipe and normal images become a detector, a detector and an image an inspection."""
 
-from collections.abc import Generator, Iterable, Mapping
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -27,11 +29,15 @@ from napari_anomaly.core.methods.latent import restore as restore_space
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.methods.settings import changed, from_plain, to_plain
 from napari_anomaly.core.nn.devices import set_up
+from napari_anomaly.core.preprocess import Pixels, Undo
 from napari_anomaly.core.regions import regions
-from napari_anomaly.core.scoring import Scorer
+from napari_anomaly.core.scoring import TOGETHER, Scorer
 from napari_anomaly.core.standardise import Standardisation
 from napari_anomaly.core.threads import first_alone, in_order, workers
-from napari_anomaly.core.types import Image, Inspection
+from napari_anomaly.core.types import AnomalyMap, Image, Inspection
+
+_VALUES = 2**23
+"""Of images that are inspected together; larger ones are inspected alone."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,48 @@ class Detector:
             If the image cannot be used; the message says what was found and expected.
         """
         pixels, undo = self.recipe.preprocess.apply(image)
-        standardised, reconstruction, latent = self._scorer(pixels)
+        return self._judged(undo, *self._scorer(pixels))
+
+    def inspect_all(self, images: Iterable[Image]) -> Generator[Inspection, None, None]:
+        """Inspect images in threads: in order, bit for bit as :meth:`inspect` each, few held in memory at once.
+
+        Small images of one shape are scored several to a call, so some are drawn ahead of the result that is asked for.
+
+        Raises
+        ------
+        ImageError
+            Where the result of an image that cannot be used would come; names its number, from 0.
+        """
+        several = 2 * workers()  # one waits for the device while another prepares or finishes
+        groups = in_order(
+            first_alone(self._inspect_some), _alike(images), threads=several, ahead=several - 1
+        )
+        with closing(groups):
+            for found, error in groups:
+                yield from found
+                if error is not None:
+                    raise error
+
+    def _inspect_some(
+        self, numbered: Sequence[tuple[int, Image]]
+    ) -> tuple[list[Inspection], ImageError | None]:
+        """Inspect images of one shape up to the first that cannot be used; return that error beside them."""
+        prepared, failed = [], None
+        for number, image in numbered:
+            try:
+                prepared.append(self.recipe.preprocess.apply(image))
+            except ImageError as error:
+                failed = ImageError(f"image {number}: {error}")
+                failed.__cause__ = error
+                break
+        scored = self._scorer.each([pixels for pixels, _ in prepared]) if prepared else []
+        judged = [self._judged(undo, *one) for (_, undo), one in zip(prepared, scored, strict=True)]
+        return judged, failed
+
+    def _judged(
+        self, undo: Undo, standardised: AnomalyMap, reconstruction: Pixels, latent: float | None
+    ) -> Inspection:
+        """Bring what was scored onto the image's own grid, and decide."""
         anomaly_map = on_own_grid(standardised, undo)
         score = score_of(self.recipe, self.calibration, anomaly_map, latent)
         labels, found = regions(
@@ -114,25 +161,6 @@ class Detector:
             regions=found,
             localises=self.recipe.localises,
         )
-
-    def inspect_all(self, images: Iterable[Image]) -> Generator[Inspection, None, None]:
-        """Inspect images in threads: in order, bit for bit as :meth:`inspect` each, few held in memory at once.
-
-        Raises
-        ------
-        ImageError
-            Where the result of an image that cannot be used would come; names its number, from 0.
-        """
-
-        def one(numbered: tuple[int, Image]) -> Inspection:
-            number, image = numbered
-            try:
-                return self.inspect(image)
-            except ImageError as error:
-                raise ImageError(f"image {number}: {error}") from error
-
-        several = 2 * workers()  # one waits for the device while another prepares or finishes
-        return in_order(first_alone(one), enumerate(images), threads=several, ahead=2 * several)
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -250,6 +278,22 @@ class Detector:
         arrays = {f"{g}/{name}": one for g, group in groups.items() for name, one in group.items()}
         checkpoint.write(path, "detector", header, arrays)
         return path
+
+
+def _alike(images: Iterable[Image]) -> Generator[list[tuple[int, Image]], None, None]:
+    """Number images and group those of one shape that follow each other: a few, of a bounded size together."""
+    group: list[tuple[int, Image]] = []
+    shape: tuple[int, ...] | None = None
+    for number, image in enumerate(images):
+        own = getattr(image, "shape", None)
+        most = 1 if own is None else min(TOGETHER, _VALUES // max(1, math.prod(own)))
+        if group and (own != shape or len(group) >= most):
+            yield group
+            group = []
+        group.append((number, image))
+        shape = own
+    if group:
+        yield group
 
 
 def load(path: str | PathLike[str]) -> Detector:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_anomaly.core.errors import AnomalyError
+from napari_anomaly.ui.preferences import PLUGIN
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -63,18 +64,36 @@ def open_napari(
 
     viewer = napari.Viewer()
     for path in paths:
-        viewer.open(str(path), plugin="napari-anomaly")
+        viewer.open(str(path), plugin=PLUGIN)
     for data, attributes, kind in layers:
         getattr(viewer, f"add_{kind}")(data, **attributes)
-    docked = [
-        viewer.window.add_plugin_dock_widget("napari-anomaly", name, tabify=bool(k))[1]
-        for k, name in enumerate(widgets)
-    ]
+    docked = dock(viewer, widgets)
     if detector is not None and docked:
         docked[0].session.detector = detector
     if block:
         napari.run()
     return viewer
+
+
+def dock(viewer: "napari.viewer.Viewer", widgets: Sequence[str]) -> list[Any]:
+    """Dock this plugin's widgets as tabs of one place, in this order; those that are docked stay where they are.
+
+    Returns
+    -------
+    list of QWidget
+    """
+    return [
+        viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=bool(k))[1]
+        for k, name in enumerate(widgets)
+    ]
+
+
+def pages() -> list[str]:
+    """Name all pages in the order of the work, which is that of the manifest."""
+    from npe2 import PluginManager
+
+    manifest = PluginManager.instance().get_manifest(PLUGIN)
+    return [widget.display_name for widget in manifest.contributions.widgets or ()]
 
 
 def check_window(environment: Mapping[str, str] = os.environ) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.family import ANOMALY_MAP, RECONSTRUCTION, REGIONS, ROLE, belonging
+from napari_anomaly.ui.numbering import BACKGROUND, DIGESTS, digest, region_rows, region_table
+from napari_anomaly.ui.preferences import preferences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +22,8 @@ ABOUT = ("path", "sample", "split", "defect", "mask_path")
 MADE = {"made_by": "napari-anomaly"}
 """In the metadata of every layer that this plugin made of others: no input for a detector."""
 
-REGION_COLOUR = {None: "#00e5ff", 0: "transparent"}
-"""Cyan: the colour that is nowhere in the map's colours."""
+_CYAN = "#00e5ff"
+"""A lighter one than the plain: the colour that is nowhere in the map's colours."""
 
 
 def add_to_viewer(
@@ -64,6 +66,8 @@ def add_to_viewer(
     about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked), **MADE}
     place = place_of(source, len(shape) + 2)
     kin = belonging(source, RECONSTRUCTION)
+    colours = preferences()
+    outline = _CYAN if colours.outline == "cyan" else colours.outline
 
     localises = results[0].localises
     added: list[Layer] = []
@@ -85,7 +89,7 @@ def add_to_viewer(
             viewer.add_image(
                 _stack([r.anomaly_map for r in results], shape),
                 name=f"{base} anomaly map",
-                colormap=_fading(),
+                colormap=_fading(colours.heat_map),
                 blending="translucent_no_depth",
                 contrast_limits=_limits(results),
                 metadata=about | kin | {ROLE: ANOMALY_MAP},
@@ -97,8 +101,8 @@ def add_to_viewer(
         _stack(labels, shape),
         name=f"{base} anomaly regions",
         features=features,
-        colormap=REGION_COLOUR,
-        metadata=about | kin | {ROLE: REGIONS},
+        colormap={None: outline, 0: "transparent"},
+        metadata=about | kin | {ROLE: REGIONS, DIGESTS: list(map(digest, labels))},
         **place,
     )
     regions.contour = 2
@@ -168,11 +172,11 @@ def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
     return 0.0, float(max(np.max([r.anomaly_map.max() for r in results]), 1e-6))
 
 
-def _fading() -> "Colormap":
-    """Make inferno that fades in from nothing, so that the image shows through, all of it where it is normal."""
+def _fading(name: str) -> "Colormap":
+    """Make a colormap fade in from nothing, so that the image shows through, all of it where it is normal."""
     from napari.utils.colormaps import Colormap, ensure_colormap
 
-    colours = np.array(ensure_colormap("inferno").colors)
+    colours = np.array(ensure_colormap(name).colors)
     colours[:, 3] = 0.6 * np.sqrt(np.linspace(0, 1, len(colours)))
     return Colormap(colours, name="anomaly")
 
@@ -190,31 +194,16 @@ def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
 
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
-    """Number the regions 1..N over all images: napari's features table takes row k for label k."""
-    import pandas as pd  # comes with napari
-
+    """Number the regions over all images."""
     labels: list[np.ndarray] = []
-    rows: list[dict[str, Any]] = [{"index": 0, "image": None}]
-    for number, result in enumerate(results):
+    rows = [BACKGROUND]
+    for image, result in enumerate(results):
         numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
-        for region in result.regions:
-            numbers[region.label] = len(rows)
-            rows.append(
-                {
-                    "index": len(rows),
-                    "image": number,
-                    "area": region.area,
-                    "max_score": region.max_score,
-                    "mean_score": region.mean_score,
-                    "p_value": region.p_value,
-                }
-            )
+        for label, region in enumerate(result.regions, len(rows)):
+            numbers[region.label] = label
+        rows += region_rows(result.regions, image, len(rows))
         labels.append(numbers[result.labels])
-    columns = ["index", "image", "area", "max_score", "mean_score", "p_value"]
-    table = pd.DataFrame(rows, columns=columns)
-    # whole numbers beside None: napari's status bar leaves out what is None
-    table["image"] = pd.Series([row["image"] for row in rows], dtype=object)
-    return labels, table
+    return labels, region_table(rows)
 
 
 def place_of(source: Any, ndim: int) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import platformdirs
 
-LARGEST = 256 * 2**20
-"""Bytes that may be kept; what was written first goes first."""
+LARGEST = 256
+"""MiB that may be kept, unless the environment's ``NAPARI_ANOMALY_CACHE_MIB`` says otherwise; what was written first
+goes first."""
 
 QUICKLY = {"xla_backend_optimization_level": 0}
 """Compiler options for what runs once: a tenth of the time to compile, several times that to run."""
@@ -36,16 +37,23 @@ def cache() -> None:
     config: Any = jax.config
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
-    if jax.__version_info__ < _QUIET_SINCE:
+    most = _most()
+    if jax.__version_info__ < _QUIET_SINCE or not most:
         return
     folder = platformdirs.user_cache_path("napari-anomaly") / "compiled" / _processor()
     if not _private(folder):
         return
-    _prune(folder.parent, LARGEST)
+    _prune(folder.parent, most)
     # A file that another process is just writing, or that a full disk cut short, is compiled again: no news to a user.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _most() -> int:
+    """Bytes that may be kept; 0 keeps none."""
+    said = os.environ.get("NAPARI_ANOMALY_CACHE_MIB", "")
+    return (int(said) if said.isdecimal() else LARGEST) * 2**20
 
 
 def _private(folder: Path) -> bool:

@@ -49,6 +49,14 @@ def device_kind() -> str:
     return str(jax.devices()[0].device_kind)
 
 
+def memory() -> tuple[float, float] | None:
+    """Return how many GB of the first device are used, and how many may be; None of a CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if not stats.get("bytes_limit"):
+        return None
+    return stats["bytes_in_use"] / 1e9, stats["bytes_limit"] / 1e9
+
+
 def set_up() -> None:
     """Let JAX keep what it compiles, and use every core: one CPU device for each, as most of its CPU code runs on one.
 

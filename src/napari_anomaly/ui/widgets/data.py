@@ -1,6 +1,6 @@
 """How the normal images are used: what is held out, what belongs together, how long it may take."""
 
-from magicgui.widgets import FloatSpinBox, LineEdit
+from magicgui.widgets import FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_anomaly.ui.forms import form_layout, patient
@@ -31,11 +31,29 @@ class DataForm(QWidget):
         self.budget.native.setSpecialValueText("none")
         self.budget.native.setSuffix(" s")
         self.budget.tooltip = "seconds after which training stops early; none: to its end"
+        self.review = FloatSpinBox(value=0, min=0, max=0.9, step=0.05)
+        self.review.native.setDecimals(3)
+        self.review.native.setSpecialValueText("no such band")
+        self.review.tooltip = (
+            "wanted share of normal images that do not pass outright; those between this and the false-alarm rate "
+            "get the verdict review, for a person to look at"
+        )
+        self.seed = SpinBox(value=0, max=2**31 - 1)
+        self.seed.tooltip = "decides which images are held out, and everything random in training"
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("<b>Data</b>"))
         rows = form_layout()
-        named = (("held out", self.held_out), ("group", self.group), ("budget", self.budget))
+        named = (
+            ("held out", self.held_out),
+            ("group", self.group),
+            ("budget", self.budget),
+            ("review", self.review),
+            ("seed", self.seed),
+        )
         for name, field in named:
             label = QLabel(name)
             label.setToolTip(field.tooltip or "")
@@ -61,3 +79,4 @@ class DataForm(QWidget):
     def restore(self) -> None:
         """Set all back."""
         self.held_out.value, self.group.value, self.budget.value = HELD_OUT, "", 0
+        self.review.value, self.seed.value = 0, 0

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QFormLayout,
     QLabel,
     QPushButton,
@@ -17,11 +16,13 @@ from qtpy.QtWidgets import (
 
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
 from napari_anomaly.ui.layers import add_to_viewer, in_words, slices, slide_to
+from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.session import session_of
+from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import SourceChooser
 from napari_anomaly.ui.widgets.table import ImageTable, names_of
-from napari_anomaly.ui.widgets.train import FILES, loading
+from napari_anomaly.ui.widgets.train import ask_which_detector, loading
 from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class InspectWidget(QScrollArea):
         self.reconstruction.setChecked(True)
         self.reconstruction.setToolTip("what each image should look like; needs the most memory")
         self.panel = WorkPanel("Inspect", self.inspect)
+        self.header = Header(self.session, self.source, self.panel)
         self.table = ImageTable(COLUMNS)
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
@@ -55,6 +57,7 @@ class InspectWidget(QScrollArea):
         self.table.cellClicked.connect(lambda row, _: self.go_to(row))
         self.panel.toggled.connect(self._busy)
         self.session.changed.connect(self._show_detector)
+        self.source.recall(recall().folder)
         self._show_detector()
 
     def reset_choices(self, *_: object) -> None:
@@ -86,6 +89,7 @@ class InspectWidget(QScrollArea):
         def loaded(detector: "Detector") -> None:
             self.session.detector = detector
 
+        remember(detector=str(path))
         self.panel.run(loading(path), loaded)
 
     def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
@@ -128,9 +132,10 @@ class InspectWidget(QScrollArea):
                     layer.visible = k == number and "reconstruction" not in layer.name
 
     def _check(self) -> None:
-        if hasattr(self, "panel"):
+        if hasattr(self, "header"):
             no_detector = None if self.session.detector else "train or load a detector first"
             self.panel.ready(no_detector or self.source.missing())
+            self.header.refresh()
 
     def _busy(self, running: bool) -> None:
         self.load_button.setDisabled(running)
@@ -143,8 +148,8 @@ class InspectWidget(QScrollArea):
         self._check()
 
     def _ask_load(self) -> None:
-        if path := QFileDialog.getOpenFileName(self, "Load detector", "", FILES)[0]:
-            self.load(Path(path))
+        if path := ask_which_detector(self):
+            self.load(path)
 
     def _lay_out(self) -> None:
         inside = QWidget()
@@ -155,6 +160,7 @@ class InspectWidget(QScrollArea):
         rows.addRow("", self.load_button)
         rows.addRow("images", self.source)
         rows.addRow("", self.reconstruction)
+        layout.addWidget(self.header)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
         layout.addWidget(self.table, 1)

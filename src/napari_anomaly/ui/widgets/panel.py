@@ -131,7 +131,8 @@ class WorkPanel(QWidget):
     def say(self, text: str, *, error: bool = False) -> None:
         """Show how it stands."""
         self.state.setText(text)
-        self.state.setStyleSheet("color: #ff8a80" if error else "")
+        # bold, not red: no red is readable on both themes, and not everybody sees it
+        self.state.setStyleSheet("font-weight: bold" if error else "")
 
     def _progress(self, now: Progress) -> None:
         # a stage that is done leaves the bar moving: the next may be long in coming

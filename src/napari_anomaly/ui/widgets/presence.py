@@ -55,6 +55,7 @@ class PresenceWidget(QScrollArea):
         self.source.folder_edit.line_edit.native.setPlaceholderText("folder of images with it")
         self.absent = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
         self.absent.line_edit.native.setPlaceholderText("folder of images without it")
+        self.absent.line_edit.tooltip = "a folder of images that do not show it"
         self.absent.choose_btn.text = "Browse"
         self.marks = _LayerBox(
             "none yet",
@@ -230,6 +231,7 @@ class PresenceWidget(QScrollArea):
         busy = "training is running" if self.training.running else None
         self.checking.ready(busy or untrained or self.others.missing())
         self.save_button.setEnabled(self.check is not None and not self.training.running)
+        self.save_button.setToolTip(busy or untrained or "")
         self.load_button.setDisabled(self.training.running)
 
     def _missing(self, layered: bool) -> str | None:

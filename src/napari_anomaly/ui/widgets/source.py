@@ -7,10 +7,11 @@ from typing import Any
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from napari.layers import Image
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_anomaly.ui.forms import patient
 from napari_anomaly.ui.layers import is_input
+from napari_anomaly.ui.remembered import start_folder
 
 FOLDER = "a folder"
 
@@ -35,7 +36,11 @@ class SourceChooser(QWidget):
         )
         self.folder_edit = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
         self.folder_edit.line_edit.native.setPlaceholderText("folder of images")
+        self.folder_edit.line_edit.tooltip = "a folder of images, or of the MVTec layout"
         self.folder_edit.choose_btn.text = "Browse"
+        self.folder_edit.choose_btn.changed.disconnect()  # of magicgui: it begins anywhere
+        self.folder_edit.choose_btn.changed.connect(self._browse)
+        self.box.setToolTip("where the images come from: a folder, or an image layer")
         patient(self.box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -68,6 +73,11 @@ class SourceChooser(QWidget):
             names = [layer.name for layer in self._layers]
             self.box.setCurrentIndex(1 + names.index(source.name))
 
+    def recall(self, folder: str) -> None:
+        """Choose the folder of last time, where it is still there and the viewer shows no images to choose."""
+        if folder and not self._layers and Path(folder).is_dir():
+            self.choose(Path(folder))
+
     def missing(self) -> str | None:
         """Say what is missing before work can start."""
         if self.layer is not None or self.folder is not None:
@@ -86,6 +96,11 @@ class SourceChooser(QWidget):
         self.box.setCurrentIndex(1 + kept[0] if kept else 0)
         self.box.blockSignals(False)
         self._changed()
+
+    def _browse(self) -> None:
+        start = str(self.folder or start_folder() or "")
+        if chosen := QFileDialog.getExistingDirectory(self, "Folder of images", start):
+            self.folder_edit.value = Path(chosen)
 
     def _changed(self) -> None:
         self.folder_edit.native.setVisible(self.layer is None)

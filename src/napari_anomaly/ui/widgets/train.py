@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -28,14 +28,16 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
-from napari_anomaly.ui.devices import device_name, share
+from napari_anomaly.ui.devices import begin, device_name, share
 from napari_anomaly.ui.drawn import DrawnLayer
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
+from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
@@ -62,7 +64,6 @@ class TrainWidget(QScrollArea):
         self.session = session_of(viewer)
         self._resting = threading.Event()  # set while no training works in the background
         self._resting.set()
-        self._device = ["known when training starts"]  # written by the thread
         self._drawn_layer = DrawnLayer(viewer)
         self.source = SourceChooser(viewer, self._check)
         self.method = ComboBox(choices=list(RECIPES), value="linear")
@@ -77,18 +78,9 @@ class TrainWidget(QScrollArea):
             "wanted share of normal images that fail; automatic: 0.01, or the lowest that the "
             "number of normal images supports"
         )
-        self.review = FloatSpinBox(value=0, min=0, max=0.9, step=0.05)
-        self.review.native.setDecimals(3)
-        self.review.native.setSpecialValueText("no such band")
-        self.review.tooltip = (
-            "wanted share of normal images that do not pass outright; those between this and the false-alarm rate "
-            "get the verdict review, for a person to look at"
-        )
-        self.seed = SpinBox(value=0, max=2**31 - 1)
-        self.seed.tooltip = "decides which images are held out, and everything random in training"
-        self.device = _text()
-        self.device.setTextFormat(Qt.TextFormat.PlainText)
+        self.review, self.seed = self.data.review, self.data.seed
         self.panel = WorkPanel("Train", self.train)
+        self.header = Header(self.session, self.source, self.panel)
         self.summary = _text()
         self.save_button, self.load_button = QPushButton("Save ..."), QPushButton("Load ...")
         self._lay_out()
@@ -98,6 +90,7 @@ class TrainWidget(QScrollArea):
         self.load_button.clicked.connect(self._ask_load)
         self.panel.toggled.connect(self._busy)
         self.session.changed.connect(self._show_detector)
+        self._recall()
         self._unfold(False)
         self._new_form()
         self._show_detector()
@@ -126,18 +119,16 @@ class TrainWidget(QScrollArea):
             "group": self.data.pattern,
             "budget": self.data.seconds,
         }
-        device, kept = self._device, Interrupted()
+        kept = Interrupted()
         before, rested = self._resting, threading.Event()
         self._resting = rested
 
         def steps() -> "Generator[Progress, None, Detector]":
             try:
                 before.wait(PATIENCE)
-                share()
+                begin()
                 from napari_anomaly.core.fitting import fit_steps  # loads JAX, in the thread
-                from napari_anomaly.core.nn.devices import device_kind
 
-                device[0] = device_name(device_kind())
                 normals = data if isinstance(data, str) else data.images()
                 fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
                 return (yield from kept.watch(fitting))
@@ -145,20 +136,22 @@ class TrainWidget(QScrollArea):
                 rested.set()
 
         def progressed(now: Progress) -> None:
-            self.device.setText(device[0])
             if now.picture is not None:
                 self._drawn_layer.show(now.picture)
 
+        remember(method=self.method.value, **({"folder": str(folder)} if folder else {}))
         self.panel.run(steps, self._done, progressed, left=kept.in_words)
 
     def save(self, path: Path) -> None:
         """Write the present detector."""
         if self.session.detector is not None:
             self.session.detector.save(path)
+            remember(detector=str(path))
             self.panel.say(f"saved as {path}")
 
     def load(self, path: Path) -> None:
         """Read a detector in the background and make it the present one."""
+        remember(detector=str(path))
         self.panel.run(loading(path), self._loaded)
 
     def _done(self, detector: "Detector") -> None:
@@ -168,9 +161,17 @@ class TrainWidget(QScrollArea):
         self.session.detector = detector
 
     def _check(self) -> None:
-        if hasattr(self, "panel"):
+        if hasattr(self, "header"):
             self.panel.ready(self.source.missing())
+            self.header.refresh()
             self.data.group.enabled = self.source.layer is None
+
+    def _recall(self) -> None:
+        """Begin with the method and, where the viewer shows no images, the folder of last time."""
+        last = recall()
+        if last.method in RECIPES:
+            self.method.value = last.method
+        self.source.recall(last.folder)
 
     def _drawn(self) -> list[Shapes]:
         return [layer for layer in map(bare, self._viewer.layers) if isinstance(layer, Shapes)]
@@ -203,12 +204,10 @@ class TrainWidget(QScrollArea):
         self.summary.setText("" if detector is None else in_words(detector))
         self.save_button.setEnabled(detector is not None)
         self.save_button.setToolTip("" if detector else "train or load a detector first")
-        self.device.setText(
-            device_name(detector.provenance.device) if detector else self._device[0]
-        )
 
     def _ask_save(self) -> None:
-        path = ask_where_to_save(self, "Save detector", "detector.anomaly", FILES)
+        folder = Path(recall().detector).parent
+        path = ask_where_to_save(self, "Save detector", str(folder / "detector.anomaly"), FILES)
         if path is not None:
             try:
                 self.save(path)
@@ -216,8 +215,8 @@ class TrainWidget(QScrollArea):
                 self.panel.say(f"{path}: cannot be written ({error.strerror})", error=True)
 
     def _ask_load(self) -> None:
-        if path := QFileDialog.getOpenFileName(self, "Load detector", "", FILES)[0]:
-            self.load(Path(path))
+        if path := ask_which_detector(self):
+            self.load(path)
 
     def _lay_out(self) -> None:
         self.settings.setText("Settings")
@@ -231,21 +230,15 @@ class TrainWidget(QScrollArea):
         rows.addRow("normal images", self.source)
         rows.addRow("method", self.method.native)
         rows.addRow(self.about)
+        rows.addRow("false alarms", self.rate.native)
         rows.addRow(self.settings)
         self._fold.addWidget(self.data)
         self._fold.addWidget(self.form)
         rows.addRow(self._fold)
-        rows.addRow("false alarms", self.rate.native)
-        rows.addRow("review", self.review.native)
-        rows.addRow("seed", self.seed.native)
-        rows.addRow("device", self.device)
-        for field in (
-            self.method.native,
-            self.rate.native,
-            self.review.native,
-            self.seed.native,
-        ):
-            patient(field)
+        for name, field in (("method", self.method), ("false alarms", self.rate)):
+            patient(field.native)
+            field.native.setAccessibleName(name)
+        layout.addWidget(self.header)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
         layout.addWidget(self.summary)
@@ -257,6 +250,13 @@ class TrainWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(368)
+
+
+def ask_which_detector(parent: QWidget | None) -> Path | None:
+    """Ask for a detector's file, beginning where the last one was."""
+    begin = recall().detector
+    path, _ = QFileDialog.getOpenFileName(parent, "Load detector", begin, FILES)
+    return Path(path) if path else None
 
 
 def loading(path: Path) -> Any:

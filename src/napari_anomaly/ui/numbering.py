@@ -1,0 +1,50 @@
+"""Regions are numbered 1..N over all images of a layer: napari's features table takes row k for label k."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from napari_anomaly.core.types import Region
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGESTS = "digests"
+"""Key of metadata of a regions layer: one number per image; another now means that a person painted there."""
+
+BACKGROUND: dict[str, Any] = {"index": 0, "image": None}
+"""First row of every table."""
+
+_COLUMNS = ("index", "image", "area", "max_score", "mean_score", "p_value")
+
+
+def digest(labels: np.ndarray) -> int:
+    """Return a number that differs for other labels."""
+    return crc32(np.ascontiguousarray(labels).data)
+
+
+def region_rows(regions: Sequence[Region], image: int, first: int) -> list[dict[str, Any]]:
+    """Describe regions of one image, the first of which has the label ``first`` in the layer."""
+    return [
+        {
+            "index": label,
+            "image": image,
+            "area": region.area,
+            "max_score": region.max_score,
+            "mean_score": region.mean_score,
+            "p_value": region.p_value,
+        }
+        for label, region in enumerate(regions, first)
+    ]
+
+
+def region_table(rows: Sequence[dict[str, Any]]) -> "pd.DataFrame":
+    """Make the features of a layer."""
+    import pandas as pd  # comes with napari
+
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    # whole numbers beside None: napari's status bar leaves out what is None
+    table["image"] = pd.Series([row["image"] for row in rows], dtype=object)
+    return table
