@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-COLOURS = {TRUE_POSITIVE: "#648fff", FALSE_POSITIVE: "#ffb000", FALSE_NEGATIVE: "#dc267f"}
+COLOURS: dict[int | None, str] = {
+    TRUE_POSITIVE: "#648fff",
+    FALSE_POSITIVE: "#ffb000",
+    FALSE_NEGATIVE: "#dc267f",
+}
 """Blue, orange, magenta of IBM's palette: apart for every kind of colour vision, in hue and in lightness."""
 
 _COLORMAP: dict[int | None, str] = {None: "transparent", 0: "transparent", **COLOURS}

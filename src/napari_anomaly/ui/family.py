@@ -91,7 +91,7 @@ def _gathered(layers: "list[Layer]", name: str) -> Family:
         if one.metadata.get(FAMILY) == name:
             of_role[one.metadata[ROLE]] = one
     source: Any = next((one for one in layers if str(one.unique_id) == name), None)
-    painted = [one for one in layers if source is not None and _is_truth_of(one, source)]
+    painted = [one for one in layers if source is not None and is_truth_of(one, source)]
     return Family(
         source,
         of_role.get(RECONSTRUCTION),
@@ -101,7 +101,7 @@ def _gathered(layers: "list[Layer]", name: str) -> Family:
     )
 
 
-def _is_truth_of(layer: "Layer", source: "Layer") -> bool:
+def is_truth_of(layer: "Layer", source: "Layer") -> bool:
     """Tell whether a layer holds the masks of the images of another, as ``readers`` opens them."""
     from napari.layers import Labels
 
@@ -115,6 +115,6 @@ def _is_truth_of(layer: "Layer", source: "Layer") -> bool:
 
 def _of_truth(layer: "Layer", layers: "list[Layer]", known: set[str]) -> str | None:
     for source in layers:
-        if str(source.unique_id) in known and _is_truth_of(layer, source):
+        if str(source.unique_id) in known and is_truth_of(layer, source):
             return str(source.unique_id)
     return None

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,10 @@ from napari_anomaly.core.data.files import read_mask, write_mask
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 
 LayerData = tuple[Any, dict[str, Any], str]
+
+
+class MaskExistsError(DataError):
+    """A mask is there already and shows something else."""
 
 
 def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
@@ -51,6 +55,40 @@ def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
     return _write(masks)
 
 
+def write_some_masks(
+    root: Path, layer: LayerData, numbers: Collection[int], *, overwrite: bool = False
+) -> list[str]:
+    """Write some images of one Labels layer as :func:`write_masks` does; painted over or erased.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the category.
+    layer : (data, attributes, "labels")
+    numbers : collection of int
+        Images of the stack, in C order of its leading axes.
+    overwrite : bool
+        Whether masks that exist and differ are replaced. An image without paint replaces one by an empty one.
+
+    Returns
+    -------
+    list of str
+        The masks' files, one for each of the images that has or had a mask.
+
+    Raises
+    ------
+    MaskExistsError
+        A mask exists and differs, and ``overwrite`` is False. Then nothing is written.
+    DataError
+        As of :func:`write_masks`.
+    """
+    data, attributes, _ = layer
+    masks: dict[Path, np.ndarray] = {}
+    for relative, mask in _named_masks(np.asarray(data), attributes, numbers, root):
+        masks[root / relative] = mask
+    return _write(masks, overwrite=overwrite)
+
+
 def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write one Labels layer, ``(y, x)``, as a PNG mask; a stack goes into a folder of that name.
 
@@ -66,22 +104,32 @@ def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[
 
 
 def _named_masks(
-    labels: np.ndarray, attributes: Mapping[str, Any]
+    labels: np.ndarray,
+    attributes: Mapping[str, Any],
+    numbers: Collection[int] | None = None,
+    root: Path | None = None,
 ) -> Iterator[tuple[PurePosixPath, np.ndarray]]:
-    """Pair each painted slice, and each that had a mask file, with its place below the folder."""
+    """Pair each painted slice, and each that had a mask file, with its place below the folder.
+
+    Of some images only, if ``numbers`` says so; with a root, a file that is there counts as well.
+    """
     images = labels.reshape(-1, *labels.shape[-2:])
     about = attributes.get("metadata", {})
     names = _column(about, "sample", len(images)) or _numbered(attributes, len(images))
     kinds = _column(about, "defect", len(images)) or [None] * len(images)
     known = _column(about, "mask_path", len(images)) or [None] * len(images)
-    for image, name, kind, mask_path in zip(images, names, kinds, known, strict=True):
+    for number, (image, name, kind, mask_path) in enumerate(
+        zip(images, names, kinds, known, strict=True)
+    ):
+        if numbers is not None and number not in numbers:
+            continue
         painted = int(np.count_nonzero(image))
         if kind == "good" and painted:
             raise DataError(
                 f"{name}: {painted} pixels are painted but the image counts as good; "
                 "erase them, or move the image to the folder of its defect"
             )
-        if painted or mask_path:
+        if painted or mask_path or (root and (root / _place(str(name), kind)).exists()):
             yield _place(str(name), kind), image != 0
 
 
@@ -111,13 +159,13 @@ def _numbered(attributes: Mapping[str, Any], count: int) -> list[str]:
     return [base] if count == 1 else [f"{base}_{k:03d}" for k in range(count)]
 
 
-def _write(masks: Mapping[Path, np.ndarray]) -> list[str]:
+def _write(masks: Mapping[Path, np.ndarray], *, overwrite: bool = False) -> list[str]:
     """Write all masks or none: every conflict is found before the first file is made."""
     same = {path for path, mask in masks.items() if path.exists() and _shows(path, mask)}
     others = [path for path in masks if path.exists() and path not in same]
-    if others:
+    if others and not overwrite:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise DataError(
+        raise MaskExistsError(
             f"{others[0]}{more}: exists and differs from the labels; nothing was written. "
             "Choose another folder, or move the old masks away"
         )

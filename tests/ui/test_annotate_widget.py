@@ -1,0 +1,88 @@
+"""The Annotate page: keys and buttons write to a person's layer alone, and what was kept is offered."""
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QMessageBox
+
+from napari_anomaly.ui import autosave, shortcuts
+from napari_anomaly.ui.family import REGIONS, belonging
+from napari_anomaly.ui.widgets.annotate import AnnotateWidget
+
+SHAPE = (2, 16, 18)
+HERE = (0.0, 4.0, 4.0)
+
+
+@pytest.fixture
+def page(make_napari_viewer_proxy, needs_screen, tmp_path, monkeypatch):
+    """Open the page on two images, the first with two regions of the machine's."""
+    monkeypatch.setattr(autosave.platformdirs, "user_data_path", lambda name: tmp_path / name)
+    viewer = make_napari_viewer_proxy()
+    names = ["test/hole/000.png", "test/hole/001.png"]
+    about = {"path": str(tmp_path), "sample": names, "defect": ["hole"] * 2}
+    source = viewer.add_image(np.zeros(SHAPE), name="part", metadata=about)
+    found = np.zeros(SHAPE, np.int32)
+    found[0, 3:7, 3:7], found[0, 10:13, 10:15] = 1, 2
+    source = getattr(source, "__wrapped__", source)
+    viewer.add_labels(found, metadata=about | belonging(source, REGIONS))
+    viewer.dims.set_point(0, 0)
+    widget = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    return widget
+
+
+def test_regions_are_accepted_merged_split_and_erased(page):
+    machine = page.regions.data.copy()
+    page.accept([HERE])
+    np.testing.assert_array_equal(page.truth.data, machine == 1)
+    page.accept_all([])
+    np.testing.assert_array_equal(page.truth.data, machine)
+    page.merge([HERE, (0.0, 11.0, 11.0)])
+    np.testing.assert_array_equal(page.truth.data, machine > 0)
+    page.split([HERE])
+    assert len(np.unique(page.truth.data)) == 3
+    page.erase([HERE])
+    np.testing.assert_array_equal(page.truth.data > 0, machine == 2)
+    for _ in range(5):
+        page.truth.undo()
+    assert not page.truth.data.any()
+    np.testing.assert_array_equal(page.regions.data, machine)
+
+
+def test_what_was_painted_is_kept_offered_and_saved(page, tmp_path, monkeypatch):
+    page.accept([HERE])
+    page.keep_now()
+    painted = page.truth.data.copy()
+    page._viewer.layers.remove(page.truth.name)
+    page.reset_choices()
+    assert page.truth is None
+    assert "Labels of 1 images" in page.offered.text()
+    page.restore()
+    np.testing.assert_array_equal(page.truth.data > 0, painted > 0)
+    assert page.offered.isHidden()
+    (file,) = page.save(tmp_path)
+    assert file.endswith("ground_truth/hole/000_mask.png")
+    assert not (tmp_path / ".napari-anomaly").exists()
+    assert not page.save_button.isEnabled()
+    page.erase([HERE])
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
+    page._save_asking(tmp_path)
+    assert page.truth.metadata["dirty"] == {0}
+    page._save_asking(tmp_path)
+    assert page.truth.metadata["dirty"] == set()
+
+
+def test_a_button_without_a_place_says_what_to_do(page):
+    page.buttons[shortcuts.ERASE].click()
+    assert "no region of the ground truth here" in page.state.text()
+    page.accept([HERE])
+    page._places = [HERE]
+    page.buttons[shortcuts.MERGE].click()
+    assert "found 1 region(s)" in page.state.text()
+
+
+def test_every_key_is_bound_and_drawing_begins(page):
+    bound = {str(key) for key in page._viewer.keymap}
+    assert bound >= {one.key for one in shortcuts.ANNOTATE}
+    page.draw([])
+    assert page.truth.mode == "polygon"
