@@ -432,7 +432,8 @@ def _text() -> QLabel:
 def _keys() -> QWidget:
     widget = QWidget()
     rows = QFormLayout(widget)
-    for one in (*shortcuts.SHORTCUTS, Shortcut("Ctrl+Z", "undo, in one step; Ctrl+Shift+Z: redo")):
+    undo = Shortcut("Ctrl+Z", "undo, in one step; Ctrl+Shift+Z: redo")
+    for one in (*shortcuts.ANNOTATE, undo, *shortcuts.INSPECT, *shortcuts.TABLE, *shortcuts.WHY):
         about = _text()
         about.setText(one.does)
         rows.addRow(one.key, about)
