@@ -55,7 +55,7 @@ def test_what_was_painted_is_kept_offered_and_saved(page, tmp_path, monkeypatch)
     page._viewer.layers.remove(page.truth.name)
     page.reset_choices()
     assert page.truth is None
-    assert "Labels of 1 images" in page.offered.text()
+    assert "Labels of 1 image, kept" in page.offered.text()
     page.restore()
     np.testing.assert_array_equal(page.truth.data > 0, painted > 0)
     assert page.offered.isHidden()

@@ -225,5 +225,6 @@ def test_no_key_of_ours_is_one_of_naparis():
     taken |= {plain(key) for owner in (Labels, ViewerModel) for key in owner.class_keymap}
     assert plain("Shift+V") in taken
     ours = [plain(one.key) for one in shortcuts.SHORTCUTS]
-    assert len(set(ours)) == len(ours)
+    every = [*ours, *(plain(one.key) for one in shortcuts.TABLE)]
+    assert len(set(every)) == len(every) == 15
     assert not taken & set(ours)

@@ -1,5 +1,8 @@
 """The folder's numbers follow the brush, undo and thresholds; what is unknown is left out."""
 
+from gc import collect
+from weakref import ref
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -79,6 +82,12 @@ def test_random_strokes_undo_and_redo_leave_what_a_new_count_finds(viewer):
         count.work(9)
         assert count.totals == counted(viewer, family).totals
     assert count.totals.regions > 0
+
+
+def test_a_count_that_nobody_holds_listens_no_more(viewer):
+    count = ref(counted(viewer, stack(viewer)))
+    collect()
+    assert count() is None
 
 
 def test_a_stroke_makes_its_image_wait_and_no_other_and_the_one_on_screen_is_first(viewer):

@@ -162,14 +162,14 @@ class AnnotateWidget(QScrollArea):
         paths = write_some_masks(root, data, numbers, overwrite=overwrite)
         watch.saved(numbers)
         forget(sidecar_of(layer), numbers)
-        self.say(f"{len(paths)} masks are in {root / 'ground_truth'}")
+        self.say(f"in {root / 'ground_truth'}: masks of {_images(len(paths))}")
         self._look()
         return paths
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show how it stands."""
         self.state.setText(text)
-        self.state.setStyleSheet("color: #ff8a80" if error else "")
+        self.state.setStyleSheet("font-weight: bold" if error else "")
 
     def keep_now(self) -> None:
         """Keep what was painted, without waiting."""
@@ -358,7 +358,7 @@ class AnnotateWidget(QScrollArea):
             else "nothing was painted since the last time"
         )
         self.save_button.setText(
-            f"Save masks of {len(dirty)} images ..." if dirty else "Save masks ..."
+            f"Save masks of {_images(len(dirty))} ..." if dirty else "Save masks ..."
         )
         self._show_offer()
 
@@ -368,7 +368,7 @@ class AnnotateWidget(QScrollArea):
             widget.setVisible(offer is not None)
         if offer is not None:
             self.offered.setText(
-                f"Labels of {len(offer.images)} images, kept {offer.time:%d %b %H:%M}, were never saved as masks. "
+                f"Labels of {_images(len(offer.images))}, kept {offer.time:%d %b %H:%M}, were never saved as masks. "
                 "What you paint in these images is not kept until you choose."
             )
 
@@ -429,10 +429,15 @@ def _text() -> QLabel:
     return label
 
 
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
+
+
 def _keys() -> QWidget:
     widget = QWidget()
     rows = QFormLayout(widget)
-    for one in (*shortcuts.SHORTCUTS, Shortcut("Ctrl+Z", "undo, in one step; Ctrl+Shift+Z: redo")):
+    undo = Shortcut("Ctrl+Z", "undo, in one step; Ctrl+Shift+Z: redo")
+    for one in (*shortcuts.ANNOTATE, undo, *shortcuts.INSPECT, *shortcuts.TABLE, *shortcuts.WHY):
         about = _text()
         about.setText(one.does)
         rows.addRow(one.key, about)

@@ -24,6 +24,7 @@ from napari_anomaly.ui.forms import patient
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.painted import painted_in, truths, unsaved_in
 from napari_anomaly.ui.sheet import STATES, Sheet, decided, judged, masked, sheet_of
+from napari_anomaly.ui.shortcuts import CLEAR, DEFECT, GOOD, NEXT_IMAGE, PREVIOUS_IMAGE, UNDECIDED
 from napari_anomaly.ui.thumbnails import reader_of
 from napari_anomaly.ui.widgets.panel import is_alive
 from napari_anomaly.ui.widgets.rows import COLUMNS, Rows
@@ -186,12 +187,12 @@ class FolderTable(QWidget):
         self.state.currentIndexChanged.connect(lambda _: self._narrow())
         self._bind("Return", lambda: self.step(0))
         self._bind("Enter", lambda: self.step(0))
-        self._bind("N", lambda: self.step(1))
-        self._bind("Shift+N", lambda: self.step(-1))
-        self._bind("U", self.next_undecided)
-        self._bind("G", lambda: self.mark("good"))
-        self._bind("D", lambda: self.mark("defect"))
-        self._bind("Backspace", lambda: self.mark(None))
+        self._bind(NEXT_IMAGE.key, lambda: self.step(1))
+        self._bind(PREVIOUS_IMAGE.key, lambda: self.step(-1))
+        self._bind(UNDECIDED.key, self.next_undecided)
+        self._bind(GOOD.key, lambda: self.mark("good"))
+        self._bind(DEFECT.key, lambda: self.mark("defect"))
+        self._bind(CLEAR.key, lambda: self.mark(None))
         session = self._session
         session.inspected_changed.connect(self._inspected_changed)
         session.changed.connect(self._judge)

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_anomaly.ui import shortcuts
 from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_stack
@@ -165,8 +166,9 @@ class InspectWidget(QScrollArea):
     def _follow_viewer(self) -> None:
         """Let the table's current row be what the sliders show, and some keys work over the canvas too."""
         self._viewer.dims.events.current_step.connect(self._slid)
-        for key, step in (("N", self._next), ("Shift-N", self._previous), ("U", self._undecided)):
-            self._viewer.bind_key(key, _weakly(step), overwrite=True)
+        steps = (self._next, self._previous, self._undecided)
+        for shortcut, step in zip(shortcuts.INSPECT, steps, strict=True):
+            self._viewer.bind_key(shortcut.key, _weakly(step), overwrite=True)
 
     def _next(self) -> None:
         self.table.step(1)

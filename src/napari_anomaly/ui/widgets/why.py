@@ -24,6 +24,7 @@ from napari_anomaly.ui.forms import form_layout
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.nearest import MOST, SECONDS, Nearest, likely_normals, nearest, normals_of
 from napari_anomaly.ui.session import session_of
+from napari_anomaly.ui.shortcuts import NEXT_REGION, PREVIOUS_REGION, SIDE_BY_SIDE
 from napari_anomaly.ui.side_by_side import (
     Before,
     add_reconstruction,
@@ -64,7 +65,6 @@ _TIPS = {
     "chance": "how often a normal image has such a peak, by the held-out normal images",
     "brightness": "mean intensity inside, of the image and of its reconstruction, from 0 to 1",
 }
-_NEXT, _BACK, _SIDES = "J", "K", "Shift-G"
 _ASIDE, _ALONE = "Side by side", "Back to one view"
 _PATIENCE = 300  # milliseconds on one region before the search begins: keys may run over many
 
@@ -291,7 +291,8 @@ class WhyWidget(QScrollArea):
         if not self._rows:
             return f"{name}: none, nothing reaches the limit"
         more = f", the {ROWS} least likely" if len(self._rows) == ROWS else ""
-        return f"{name}: {len(self._rows)}{more}. Click one in the view or here; {_NEXT} next, {_BACK} previous"
+        keys = f"{NEXT_REGION.key} next, {PREVIOUS_REGION.key} previous"
+        return f"{name}: {len(self._rows)}{more}. Click one in the view or here; {keys}"
 
     def _select(self, label: int) -> None:
         """Mark the row of a region, without going there once more."""
@@ -334,7 +335,7 @@ class WhyWidget(QScrollArea):
         self.sides_button.setEnabled(none is None or self._before is not None)
         self.sides_button.setToolTip(
             none
-            or f"input, reconstruction, residual and mask in linked views, and back ({_SIDES.replace('-', '+')})"
+            or f"input, reconstruction, residual and mask in linked views, and back ({SIDE_BY_SIDE.key})"
         )
         chosen = none or ("choose a region first" if self.found is None else None)
         missing = "say below where normal images are: a folder or an image layer"
@@ -357,9 +358,9 @@ class WhyWidget(QScrollArea):
         self._viewer.layers.selection.events.active.connect(self._refresh_soon)
         follow_clicks(self, self._viewer, self.pick)
         keys = {
-            _NEXT: lambda: self.step(1),
-            _BACK: lambda: self.step(-1),
-            _SIDES: self.toggle_sides,
+            NEXT_REGION.key: lambda: self.step(1),
+            PREVIOUS_REGION.key: lambda: self.step(-1),
+            SIDE_BY_SIDE.key: self.toggle_sides,
         }
         follow_keys(self, self._viewer, keys)
 
@@ -367,8 +368,11 @@ class WhyWidget(QScrollArea):
         inside = QWidget()
         layout = QVBoxLayout(inside)
         buttons = QHBoxLayout()
-        for button, tip in ((self.back_button, _BACK), (self.next_button, _NEXT)):
-            button.setToolTip(f"region of the list (key {tip})")
+        for button, shortcut in (
+            (self.back_button, PREVIOUS_REGION),
+            (self.next_button, NEXT_REGION),
+        ):
+            button.setToolTip(f"{shortcut.does} (key {shortcut.key})")
             buttons.addWidget(button)
         buttons.addWidget(self.sides_button)
         rows = form_layout()
