@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from napari.settings import get_plugin_settings
 from qtpy.QtWidgets import QMessageBox
 
 from napari_anomaly.ui import autosave, shortcuts
 from napari_anomaly.ui.family import REGIONS, belonging
+from napari_anomaly.ui.preferences import PLUGIN
 from napari_anomaly.ui.widgets.annotate import AnnotateWidget
 
 SHAPE = (2, 16, 18)
@@ -50,15 +52,15 @@ def test_regions_are_accepted_merged_split_and_erased(page):
 
 def test_what_was_painted_is_kept_offered_and_saved(page, tmp_path, monkeypatch):
     page.accept([HERE])
-    page.keep_now()
+    page.keeping.keep_now()
     painted = page.truth.data.copy()
     page._viewer.layers.remove(page.truth.name)
     page.reset_choices()
     assert page.truth is None
-    assert "Labels of 1 image, kept" in page.offered.text()
-    page.restore()
+    assert "Labels of 1 image, kept" in page.keeping.offered.text()
+    page.keeping.restore()
     np.testing.assert_array_equal(page.truth.data > 0, painted > 0)
-    assert page.offered.isHidden()
+    assert page.keeping.isHidden()
     (file,) = page.save(tmp_path)
     assert file.endswith("ground_truth/hole/000_mask.png")
     assert not (tmp_path / ".napari-anomaly").exists()
@@ -86,3 +88,47 @@ def test_every_key_is_bound_and_drawing_begins(page):
     assert bound >= {one.key for one in shortcuts.ANNOTATE}
     page.draw([])
     assert page.truth.mode == "polygon"
+
+
+def test_autosave_is_as_the_preferences_say(plugin, page, tmp_path, qtbot):
+    chosen = get_plugin_settings(PLUGIN)
+    folder, timer = tmp_path / "kept", page.keeping.timer
+    chosen.folders.autosave = str(folder)
+    chosen.annotating.autosave = False
+    page.accept([HERE])
+    page.keeping.keep_now()
+    assert not timer.isActive()
+    assert list(tmp_path.rglob("*.tif")) == []
+    chosen.annotating.autosave = True
+    chosen.annotating.autosave_seconds = 1
+    page.accept_all([])
+    assert timer.interval() == 1000
+    assert timer.isActive()
+    qtbot.waitUntil(lambda: bool(list(folder.rglob("*.tif"))), timeout=20_000)
+    assert not (tmp_path / ".napari-anomaly").exists()
+    page.save(tmp_path)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_folder_table_is_told_of_strokes_restoring_and_saving(page, tmp_path):
+    told = []
+    page.session.truth_changed.connect(lambda: told.append(set(page.keeping.dirty)))
+    page.accept([HERE])
+    assert told == [{0}]
+    page.save(tmp_path)
+    assert told == [{0}, set()]
+    page.accept_all([])
+    page.keeping.keep_now()
+    page._viewer.layers.remove(page.truth.name)
+    page.reset_choices()
+    told.clear()
+    page.keeping.restore()
+    assert told[-1] == {0}
+
+
+def test_what_cannot_be_kept_is_said(plugin, page, tmp_path):
+    (tmp_path / "file").touch()
+    get_plugin_settings(PLUGIN).folders.autosave = str(tmp_path / "file")
+    page.accept([HERE])
+    page.keeping.keep_now()
+    assert "what was painted could not be kept" in page.state.text()

@@ -144,7 +144,8 @@ def forget(sidecar: Sidecar, numbers: Iterable[int]) -> None:
         file.unlink(missing_ok=True)
         for folder in file.relative_to(sidecar.folder).parents:
             _remove_if_empty(sidecar.folder / folder)
-    _remove_if_empty(sidecar.folder.parent)
+    if sidecar.folder.parent.name == FOLDER:  # ours; a folder that was chosen stays
+        _remove_if_empty(sidecar.folder.parent)
 
 
 def _remove_if_empty(folder: Path) -> None:

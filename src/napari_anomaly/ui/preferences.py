@@ -23,9 +23,9 @@ class Preferences:
         Where dialogs that ask for images begin.
     autosave : bool
     autosave_seconds : int
-        How often what is painted is kept.
+        After a stroke, until it is kept; further strokes do not put it off.
     autosave_folder : Path or None
-        Where; None leaves it to whoever saves.
+        Where; None: beside the images.
     heat_map : str
         napari's name of the map's colours.
     outline : str
@@ -37,7 +37,7 @@ class Preferences:
     cache: int = 256
     images: Path | None = None
     autosave: bool = True
-    autosave_seconds: int = 20
+    autosave_seconds: int = 5
     autosave_folder: Path | None = None
     heat_map: str = "inferno"
     outline: str = "cyan"

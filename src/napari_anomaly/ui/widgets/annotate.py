@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -23,22 +23,18 @@ from qtpy.QtWidgets import (
 
 from napari_anomaly.core.errors import AnomalyError, DataError
 from napari_anomaly.ui import annotating, shortcuts
-from napari_anomaly.ui.autosave import Offer, forget, keep_steps, offer_of, restore, sidecar_of
 from napari_anomaly.ui.family import family_of, number_shown
 from napari_anomaly.ui.forms import patient, tip
 from napari_anomaly.ui.layers import is_input
+from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.shortcuts import Shortcut
-from napari_anomaly.ui.strokes import Watch
+from napari_anomaly.ui.widgets.keeping import Keeping, images_in_words
 from napari_anomaly.ui.widgets.panel import is_alive
 from napari_anomaly.ui.widgets.source import bare
-from napari_anomaly.ui.workers import Job
 from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
 
 if TYPE_CHECKING:
     import napari.viewer
-
-PAUSE = 3000
-"""Milliseconds after the last stroke until the labels are kept."""
 
 Place = tuple[float, ...]
 
@@ -49,24 +45,15 @@ class AnnotateWidget(QScrollArea):
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__()
         self._viewer = viewer
+        self.session = session_of(viewer)
         self._layers: list[Image] = []
-        self._watch: Watch | None = None
-        self._offer: Offer | None = None
+        self._told: set[int] = set()
         self._places: list[Place] = []  # where a person clicked: one, or several to be merged
-        self.layer_box, self.chosen, self.state, self.offered = (
-            QComboBox(),
-            _text(),
-            _text(),
-            _text(),
-        )
+        self.layer_box, self.chosen, self.state = QComboBox(), _text(), _text()
         patient(self.layer_box)
-        self.restore_button, self.discard_button = QPushButton("Restore"), QPushButton("Discard")
+        self.keeping = Keeping(self._painted, self._number)
         self.save_button = QPushButton("Save masks ...")
         self.keys = QToolButton()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE)
-        self._timer.timeout.connect(self._keep)
         self.buttons = {key: self._button(text, act) for key, text, act in self._actions()}
         self._lay_out()
         self._connect()
@@ -139,30 +126,16 @@ class AnnotateWidget(QScrollArea):
         truth.mode = "polygon"
         self.say("click around the region; a double click closes it. Paint brush: key 2")
 
-    def restore(self) -> None:
-        """Put what was kept before into the ground truth."""
-        if self._offer is not None:
-            restore(self._painted(), self._offer)
-            self._answered()
-
-    def discard(self) -> None:
-        """Forget what was kept before, for good."""
-        if self._offer is not None and self.layer is not None:
-            forget(sidecar_of(self.layer), self._offer.images)
-            self._answered()
-
     def save(self, root: Path, *, overwrite: bool = False) -> list[str]:
         """Write masks of the images that were painted in; what was kept of them is removed then."""
-        watch, layer = self._watch, self.layer
-        if watch is None or layer is None:
+        if (truth := self.truth) is None:
             return []
-        watch.look()
-        numbers = sorted(watch.dirty)
-        data = watch.truth.as_layer_data_tuple()
-        paths = write_some_masks(root, data, numbers, overwrite=overwrite)
-        watch.saved(numbers)
-        forget(sidecar_of(layer), numbers)
-        self.say(f"in {root / 'ground_truth'}: masks of {_images(len(paths))}")
+        self._look()
+        self.keeping.look()
+        numbers = sorted(self.keeping.dirty)
+        paths = write_some_masks(root, truth.as_layer_data_tuple(), numbers, overwrite=overwrite)
+        self.keeping.saved(numbers)
+        self.say(f"in {root / 'ground_truth'}: masks of {images_in_words(len(paths))}")
         self._look()
         return paths
 
@@ -171,16 +144,9 @@ class AnnotateWidget(QScrollArea):
         self.state.setText(text)
         self.state.setStyleSheet("font-weight: bold" if error else "")
 
-    def keep_now(self) -> None:
-        """Keep what was painted, without waiting."""
-        for _ in self._keeping():
-            pass
-
     def hideEvent(self, event: Any) -> None:
         """Keep what was painted before the page goes."""
-        if self._timer.isActive():
-            self._timer.stop()
-            self.keep_now()
+        self.keeping.keep_before_leaving()
         super().hideEvent(event)
 
     def _actions(self) -> list[tuple[Shortcut, str, Callable[[list[Place]], None]]]:
@@ -207,8 +173,8 @@ class AnnotateWidget(QScrollArea):
 
     def _connect(self) -> None:
         self.layer_box.currentIndexChanged.connect(lambda _: self._look())
-        self.restore_button.clicked.connect(self.restore)
-        self.discard_button.clicked.connect(self._ask_discard)
+        self.keeping.changed.connect(self._show)
+        self.keeping.failed.connect(lambda text: self.say(text, error=True))
         self.save_button.clicked.connect(self._ask_save)
         self.keys.toggled.connect(self._unfold)
         self._unfold(False)
@@ -286,65 +252,11 @@ class AnnotateWidget(QScrollArea):
 
     def _look(self) -> None:
         """Watch the ground truth that belongs to the chosen layer, and offer what was kept of it."""
-        truth = self.truth
-        if truth is not (None if self._watch is None else self._watch.truth):
-            self._watch_over(truth)
-            self._find_offer()
-        elif truth is None:
-            self._find_offer()
-        self._show()
-
-    def _watch_over(self, truth: Labels | None) -> None:
-        if self._watch is not None:
-            self.keep_now()
-            self._watch.truth.events.disconnect(self._touched)
-            self._watch.close()
-        self._watch = None if truth is None else Watch(truth)
-        if truth is not None:
-            truth.events.paint.connect(self._touched)
-            truth.events.set_data.connect(self._touched)
-
-    def _find_offer(self) -> None:
-        layer = self.layer
-        self._offer = None if layer is None else offer_of(sidecar_of(layer), self.truth)
-
-    def _touched(self, *_: object) -> None:
-        if self._watch is not None and is_alive(self):
-            self._watch.look({self._number()})
-            self._show()
-            if self._watch.touched:
-                self._timer.start()
-
-    def _keeping(self) -> Any:
-        if self._watch is None:
-            return iter(())
-        source = self._watch.truth
-        layers = [one for one in self._layers if annotating.truth_of(self._viewer, one) is source]
-        waiting = () if self._offer is None else tuple(self._offer.images)
-        return keep_steps(self._watch, sidecar_of(layers[0]), waiting) if layers else iter(())
-
-    def _keep(self) -> None:
-        steps = self._keeping
-        Job(
-            steps,
-            progressed=lambda _: None,
-            ended=self._has_kept,
-            stopped=lambda: None,
-            wanted=lambda: is_alive(self),
-        )
-
-    def _has_kept(self, outcome: Any) -> None:
-        if outcome.error is not None:
-            self.say(f"what was painted could not be kept: {outcome.error}", error=True)
-        self._show()
-
-    def _answered(self) -> None:
-        self._offer = None
-        self._timer.start()
+        self.keeping.follow(self.layer, self.truth)
         self._show()
 
     def _show(self) -> None:
-        dirty = set() if self._watch is None else self._watch.dirty
+        dirty = set(self.keeping.dirty)
         nothing = None if self.layer is not None else "open an image layer first"
         for key, button in self.buttons.items():
             machine = key in (shortcuts.ACCEPT, shortcuts.ACCEPT_ALL)
@@ -358,25 +270,11 @@ class AnnotateWidget(QScrollArea):
             else "nothing was painted since the last time"
         )
         self.save_button.setText(
-            f"Save masks of {_images(len(dirty))} ..." if dirty else "Save masks ..."
+            f"Save masks of {images_in_words(len(dirty))} ..." if dirty else "Save masks ..."
         )
-        self._show_offer()
-
-    def _show_offer(self) -> None:
-        offer = self._offer
-        for widget in (self.offered, self.restore_button, self.discard_button):
-            widget.setVisible(offer is not None)
-        if offer is not None:
-            self.offered.setText(
-                f"Labels of {_images(len(offer.images))}, kept {offer.time:%d %b %H:%M}, were never saved as masks. "
-                "What you paint in these images is not kept until you choose."
-            )
-
-    def _ask_discard(self) -> None:
-        yes = QMessageBox.StandardButton.Yes
-        text = "Forget these labels for good? This cannot be undone."
-        if QMessageBox.question(self, "Discard", text) == yes:
-            self.discard()
+        if dirty != self._told:
+            self._told = dirty
+            self.session.truth_changed.emit()
 
     def _ask_save(self) -> None:
         start = "" if self.layer is None else str(self.layer.metadata.get("path") or "")
@@ -413,8 +311,7 @@ class AnnotateWidget(QScrollArea):
         layout = QVBoxLayout(inside)
         layout.addLayout(rows)
         layout.addLayout(grid)
-        offer = (self.offered, self.restore_button, self.discard_button)
-        for widget in (*offer, self.save_button, self.state, self.keys, self.key_list):
+        for widget in (self.keeping, self.save_button, self.state, self.keys, self.key_list):
             layout.addWidget(widget)
         layout.addStretch()
         self.setWidget(inside)
@@ -427,10 +324,6 @@ def _text() -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     return label
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _keys() -> QWidget:
