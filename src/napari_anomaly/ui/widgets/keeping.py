@@ -3,7 +3,8 @@
 from collections.abc import Callable, Generator
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import Qt, QTimer, Signal
+from psygnal import Signal
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.core.types import Progress
