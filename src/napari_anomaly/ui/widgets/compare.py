@@ -19,9 +19,9 @@ from qtpy.QtWidgets import (
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
 from napari_anomaly.ui.forms import patient, tip
 from napari_anomaly.ui.layers import is_input, slices
+from napari_anomaly.ui.planes import is_single, names_of
 from napari_anomaly.ui.widgets.panel import WorkPanel
 from napari_anomaly.ui.widgets.source import bare
-from napari_anomaly.ui.widgets.table import names_of
 from napari_anomaly.ui.widgets.train import FILES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class CompareWidget(QWidget):
         )
 
     def _show(self, found: "dict[str, list[Inspection]]", layer: Image) -> None:
-        single = layer.ndim <= 2
+        single = is_single(layer)
         results = {name: one[0] if single else one for name, one in found.items()}
         add_comparison_to_viewer(self._viewer, results, source=layer)
         told = (

@@ -15,20 +15,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_folder
-from napari_anomaly.ui.layers import add_to_viewer, in_words, slices, slide_to
+from napari_anomaly.ui.family import number_shown
+from napari_anomaly.ui.inspecting import Found, inspect_folder, show_folder
+from napari_anomaly.ui.layers import in_words, slide_to
 from napari_anomaly.ui.session import session_of
+from napari_anomaly.ui.streaming import Stream
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import SourceChooser
-from napari_anomaly.ui.widgets.table import ImageTable, names_of
+from napari_anomaly.ui.widgets.table import ImageTable
 from napari_anomaly.ui.widgets.train import FILES, loading
 from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
     from napari_anomaly.core.detector import Detector
+    from napari_anomaly.core.types import Inspection
 
 COLUMNS = ("image", "score", "p", "verdict")
 
@@ -68,11 +71,13 @@ class InspectWidget(QScrollArea):
             return
         keep = self.reconstruction.isChecked()
         if layer is not None:
-            images = slices(layer)
-            names = names_of(layer, len(images))
+            start = number_shown(self._viewer, layer)
+            stream = Stream(detector, layer, start=start, reconstruction=keep)
             self.panel.run(
-                lambda: inspect_images(detector, images, names, reconstruction=keep),
-                lambda found: self._show_layer(found, layer, keep),
+                stream.steps,
+                self._show_stream,
+                lambda _: self._show_more(stream),
+                left=lambda: self._left(stream),
             )
         elif folder is not None:
             self.panel.run(
@@ -88,16 +93,23 @@ class InspectWidget(QScrollArea):
 
         self.panel.run(loading(path), loaded)
 
-    def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
-        single = layer.ndim <= 2
-        added = add_to_viewer(
-            self._viewer,
-            found.results[0] if single else list(found.results),
-            source=layer,
-            reconstruction=keep,
-        )
-        self._shown = [(0, added)]
-        self._show_scores(found)
+    def _show_more(self, stream: Stream) -> None:
+        stream.show(self._viewer)
+
+    def _left(self, stream: Stream) -> str:
+        self._show_stream(stream)
+        return f"cancelled; {stream.in_words()}"
+
+    def _show_stream(self, stream: Stream) -> None:
+        """Show what a layer's inspection found by now."""
+        self._shown = [(0, stream.show(self._viewer))]
+        self.session.inspected = stream.inspected
+        found = [stream.results.get(number) for number in range(len(stream.names))]
+        rows = [("", "", "") if one is None else _numbers(one) for one in found]
+        tips = ["not inspected" if one is None else in_words(one) for one in found]
+        self.table.fill(stream.names, rows, tips)
+        self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
+        self.panel.say(stream.in_words())
 
     def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
         self._shown = show_folder(self._viewer, found, folder.name, reconstruction=keep)
@@ -105,7 +117,7 @@ class InspectWidget(QScrollArea):
 
     def _show_scores(self, found: Found) -> None:
         self.session.inspected = found.inspected
-        rows = [(result.score, result.p_value, result.verdict) for result in found.results]
+        rows = [_numbers(result) for result in found.results]
         self.table.fill(found.names, rows, [in_words(result) for result in found.results])
         self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
         failed = sum(result.verdict == "fail" for result in found.results)
@@ -120,7 +132,7 @@ class InspectWidget(QScrollArea):
         number = self.table.number_of(row)
         if number is None:
             return
-        if len(self._shown) == 1:
+        if len(self._shown) == 1 and self._shown[0][1]:
             slide_to(self._viewer, self._shown[0][1][-1], number)
         elif any(number == k for k, _ in self._shown):
             for k, layers in self._shown:
@@ -161,3 +173,7 @@ class InspectWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
+
+
+def _numbers(result: "Inspection") -> tuple[float, float, str]:
+    return result.score, result.p_value, result.verdict

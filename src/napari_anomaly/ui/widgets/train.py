@@ -1,12 +1,11 @@
 """Train: normal images in, a detector out."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
@@ -23,7 +22,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
@@ -32,7 +30,7 @@ from napari_anomaly.ui.devices import device_name, share
 from napari_anomaly.ui.drawn import DrawnLayer
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
-from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.normals import normals_of
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
 from napari_anomaly.ui.widgets.data import DataForm
@@ -42,7 +40,6 @@ from napari_anomaly.ui.widgets.source import SourceChooser, bare
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
 
     from napari_anomaly.core.calibration import Calibration
     from napari_anomaly.core.detector import Detector
@@ -117,7 +114,7 @@ class TrainWidget(QScrollArea):
     def train(self) -> None:
         """Train with what is chosen; progress and result are shown."""
         recipe, layer, folder = self.recipe, self.source.layer, self.source.folder
-        data = str(folder) if layer is None else _Normals.of(layer)
+        data = str(folder) if layer is None else normals_of(layer)
         choices: dict[str, Any] = {
             "seed": self.seed.value,
             "false_alarm": self.rate.value or None,
@@ -138,8 +135,7 @@ class TrainWidget(QScrollArea):
                 from napari_anomaly.core.nn.devices import device_kind
 
                 device[0] = device_name(device_kind())
-                normals = data if isinstance(data, str) else data.images()
-                fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
+                fitting = fit_steps(data, recipe, state_file=kept.folder, **choices)
                 return (yield from kept.watch(fitting))
             finally:
                 rested.set()
@@ -292,36 +288,6 @@ def _on_review(calibration: "Calibration") -> str:
         f"<br>Between {calibration.review_threshold:.3g} and that it is for a person to review: "
         f"{calibration.review_load:.1%} of normal images are expected there."
     )
-
-
-class _Normals:
-    """The normal images of a layer, read when training asks for them."""
-
-    def __init__(self, images: Sequence[Any]) -> None:
-        self._images = images
-
-    @classmethod
-    def of(cls, layer: "Image") -> "_Normals":
-        """Take a layer's slices, without those whose metadata names a defect.
-
-        Raises
-        ------
-        DataError
-            No slice is left.
-        """
-        images = slices(layer)
-        defects = layer.metadata.get("defect")
-        if isinstance(defects, list) and len(defects) == len(images):
-            images = [
-                image for image, kind in zip(images, defects, strict=True) if kind in (None, "good")
-            ]
-        if not images:
-            raise DataError(f"{layer.name}: every image shows a defect; expected normal images")
-        return cls(images)
-
-    def images(self) -> list[np.ndarray]:
-        """Read them."""
-        return [np.asarray(image) for image in self._images]
 
 
 def _text() -> QLabel:
