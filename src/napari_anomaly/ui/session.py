@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_anomaly.ui.scripts import Action, text_of
+
 if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
     from napari_anomaly.ui.inspected import Inspected
@@ -18,9 +20,14 @@ class Session:
     inspected_changed = Signal()
     """Other images were inspected."""
 
+    script_changed = Signal()
+    """A page did something that can be copied as a script."""
+
     def __init__(self) -> None:
         self._detector: Detector | None = None
         self._inspected: Inspected | None = None
+        self._made: Action | None = None
+        self._last: Action | None = None
 
     @property
     def detector(self) -> "Detector | None":
@@ -41,6 +48,19 @@ class Session:
     def inspected(self, inspected: "Inspected") -> None:
         self._inspected = inspected
         self.inspected_changed.emit()
+
+    @property
+    def script(self) -> str | None:
+        """The last action as Python, with how the present detector came to be; None before there was any."""
+        return text_of(self._made, self._last, self._detector)
+
+    def did(self, action: Action) -> None:
+        """Remember what a page did."""
+        if action.makes is None:
+            self._last = action
+        else:
+            self._made, self._last = action, None
+        self.script_changed.emit()
 
 
 def session_of(viewer: Any) -> Session:

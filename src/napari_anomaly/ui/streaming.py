@@ -46,6 +46,8 @@ class Stream:
 
     Attributes
     ----------
+    source : Image
+    reconstruction : bool
     names : tuple of str
         Of all images.
     results : dict
@@ -60,7 +62,8 @@ class Stream:
         self.names = tuple(names_of(layer, len(self._images)))
         self.results: dict[int, Inspection] = {}
         self.layers: list[Layer] = []
-        self._detector, self._source, self._reconstruction = detector, layer, reconstruction
+        self.source, self.reconstruction = layer, reconstruction
+        self._detector = detector
         self._start, self._place = start, None if is_single(layer) else counting(layer)
         self._filling: Filling | None = None
 
@@ -96,10 +99,10 @@ class Stream:
         if self.layers:
             self._refresh()
         elif self._filling is not None:
-            self.layers = add_sheets(viewer, self._filling.sheets(), source=self._source)
+            self.layers = add_sheets(viewer, self._filling.sheets(), source=self.source)
         elif self.results:
             self.layers = add_to_viewer(
-                viewer, self.results[0], source=self._source, reconstruction=self._reconstruction
+                viewer, self.results[0], source=self.source, reconstruction=self.reconstruction
             )
         return self.layers
 
@@ -132,7 +135,7 @@ class Stream:
     def _keep(self, number: int, result: Inspection) -> None:
         if self._place is not None:
             if self._filling is None:
-                self._filling = Filling(self._place, result, reconstruction=self._reconstruction)
+                self._filling = Filling(self._place, result, reconstruction=self.reconstruction)
             self._filling.write(number, result)
             result = replace(
                 result, reconstruction=_NO_PIXELS, anomaly_map=_NO_PIXELS, labels=_NO_LABELS

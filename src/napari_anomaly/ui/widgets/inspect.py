@@ -18,8 +18,10 @@ from qtpy.QtWidgets import (
 from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.inspecting import Found, inspect_folder, show_folder
 from napari_anomaly.ui.layers import in_words, slide_to
+from napari_anomaly.ui.scripts import Action, Source, inspected, loaded
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.streaming import Stream
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import SourceChooser
 from napari_anomaly.ui.widgets.table import ImageTable
@@ -88,10 +90,11 @@ class InspectWidget(QScrollArea):
     def load(self, path: Path) -> None:
         """Read a detector in the background and make it the present one."""
 
-        def loaded(detector: "Detector") -> None:
+        def done(detector: "Detector") -> None:
             self.session.detector = detector
+            self.session.did(Action(loaded(path), makes=detector))
 
-        self.panel.run(loading(path), loaded)
+        self.panel.run(loading(path), done)
 
     def _show_more(self, stream: Stream) -> None:
         stream.show(self._viewer)
@@ -110,10 +113,15 @@ class InspectWidget(QScrollArea):
         self.table.fill(stream.names, rows, tips)
         self.table.sortItems(1, Qt.SortOrder.DescendingOrder)
         self.panel.say(stream.in_words())
+        self._did(stream.source.name, stream.reconstruction)
 
     def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
         self._shown = show_folder(self._viewer, found, folder.name, reconstruction=keep)
         self._show_scores(found)
+        self._did(folder, keep)
+
+    def _did(self, source: Source, keep: bool) -> None:
+        self.session.did(Action(inspected(source, reconstruction=keep)))
 
     def _show_scores(self, found: Found) -> None:
         self.session.inspected = found.inspected
@@ -169,6 +177,7 @@ class InspectWidget(QScrollArea):
         rows.addRow("", self.reconstruction)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(CopyButton(self.session))
         layout.addWidget(self.table, 1)
         self.setWidget(inside)
         self.setWidgetResizable(True)

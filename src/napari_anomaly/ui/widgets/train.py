@@ -31,8 +31,10 @@ from napari_anomaly.ui.drawn import DrawnLayer
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.normals import normals_of
+from napari_anomaly.ui.scripts import Action, loaded, trained
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
@@ -145,7 +147,9 @@ class TrainWidget(QScrollArea):
             if now.picture is not None:
                 self._drawn_layer.show(now.picture)
 
-        self.panel.run(steps, self._done, progressed, left=kept.in_words)
+        source = layer.name if layer is not None else Path(str(folder))
+        code = trained(source, self.method.value, recipe, choices)
+        self.panel.run(steps, lambda found: self._done(found, code), progressed, left=kept.in_words)
 
     def save(self, path: Path) -> None:
         """Write the present detector."""
@@ -155,13 +159,11 @@ class TrainWidget(QScrollArea):
 
     def load(self, path: Path) -> None:
         """Read a detector in the background and make it the present one."""
-        self.panel.run(loading(path), self._loaded)
+        self.panel.run(loading(path), lambda found: self._done(found, loaded(path)))
 
-    def _done(self, detector: "Detector") -> None:
+    def _done(self, detector: "Detector", code: str) -> None:
         self.session.detector = detector
-
-    def _loaded(self, detector: "Detector") -> None:
-        self.session.detector = detector
+        self.session.did(Action(code, makes=detector))
 
     def _check(self) -> None:
         if hasattr(self, "panel"):
@@ -244,6 +246,7 @@ class TrainWidget(QScrollArea):
             patient(field)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(CopyButton(self.session))
         layout.addWidget(self.summary)
         buttons = QHBoxLayout()
         buttons.addWidget(self.save_button)
