@@ -1,6 +1,6 @@
 """Time to the first map of a stack, and to the last: image by image as Inspect shows it, and all at once.
 
-``xvfb-run -a python benchmarks/stack.py``: 100 images of 512 x 512 pixels, a ``linear`` detector, the page's own worker.
+``xvfb-run -a python benchmarks/stack.py``: 100 images of 512 x 512 pixels, a ``linear`` detector, the page's worker.
 """
 
 import time

@@ -18,7 +18,13 @@ from napari_anomaly.core.threads import first_alone, in_order, workers
 from napari_anomaly.core.types import Inspection, Progress
 from napari_anomaly.ui.filling import Filling
 from napari_anomaly.ui.inspected import Inspected
-from napari_anomaly.ui.layers import add_sheets, add_to_viewer, in_words, region_table, slices
+from napari_anomaly.ui.layers import (
+    add_sheets,
+    add_to_viewer,
+    in_words,
+    region_table,
+    slices,
+)
 from napari_anomaly.ui.planes import counting, is_single, names_of
 
 if TYPE_CHECKING:
@@ -82,6 +88,8 @@ class Stream:
         DataWarning
             For each image of a stack that cannot be inspected; its score is NaN.
         """
+        import pandas  # noqa: F401  here, and not when the window's thread needs it
+
         order = nearest_first(len(self.names), self._start)
         with closing(in_order(first_alone(self._look), order, ahead=workers())) as found:
             for done, (number, one) in enumerate(zip(order, found, strict=True), 1):
