@@ -12,7 +12,9 @@ from .core.methods.knobs.ssim_autoencoder import SSIMAutoencoder
 from .core.methods.knobs.svm import OneClassSVM
 from .core.methods.knobs.vae import VAE
 from .core.methods.knobs.vaegan import VAEGAN
+from .core.methods.presets import recipe_of
 from .core.methods.recipes import Recipe
+from .core.methods.settings import changed
 from .core.presence.check import (
     Presence,
     PresenceCheck,
@@ -24,6 +26,7 @@ from .core.report import Report, evaluate
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
 from .ui.comparing import add_comparison_to_viewer
+from .ui.console import fit_layer, inspect_images_of, inspect_layer
 from .ui.layers import add_to_viewer
 
 __all__ = [
@@ -50,18 +53,23 @@ __all__ = [
     "Scan",
     "add_comparison_to_viewer",
     "add_to_viewer",
+    "changed",
     "compare",
     "compare_steps",
     "decode",
     "encode",
     "evaluate",
     "fit",
+    "fit_layer",
     "fit_presence",
     "fit_presence_steps",
     "fit_steps",
+    "inspect_images_of",
+    "inspect_layer",
     "load",
     "load_presence",
     "open_folder",
+    "recipe_of",
     "scan",
     "scan_steps",
 ]

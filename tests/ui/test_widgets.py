@@ -450,6 +450,22 @@ def shown_names(inspect):
     return [rows.index(row, 1).data() for row in range(rows.rowCount())]
 
 
+def test_channels_are_chosen_by_axis(train, viewer):
+    layer = viewer.add_image(np.zeros((5, 3, 40, 48), np.uint8), axis_labels=("z", "c", "y", "x"))
+    train.reset_choices()
+    train.source.choose(layer)
+    assert not train.source.channels.isHidden()
+    assert train.source.channels.currentText() == "channels: axis 1 (c)"
+    train.source.channels.activated.emit(0)
+    assert layer.metadata["channel_axis"] is None
+    train.source.channels.activated.emit(1)
+    assert layer.metadata["channel_axis"] == 1
+    grey = viewer.add_image(np.zeros((5, 40, 48), np.uint8))
+    train.reset_choices()
+    train.source.choose(grey)
+    assert train.source.channels.isHidden()
+
+
 def with_spot(image):
     image = image.copy()
     image[10:18, 20:28] = 255
@@ -556,17 +572,33 @@ def test_images_of_several_shapes_are_opened_one_by_one(
     )
 
 
-def test_cancelled_inspection_adds_nothing(inspect, viewer, detector, normals, qtbot):
-    layer = viewer.add_image(np.concatenate([normals] * 20))
+def test_cancelled_inspection_keeps_what_was_done(
+    inspect, viewer, detector, normals, qtbot, monkeypatch
+):
+    gate, real = threading.Event(), type(detector).inspect
+
+    def second_waits(self, image):
+        if viewer.layers[1:]:
+            gate.wait(60)
+        return real(self, image)
+
+    monkeypatch.setattr(type(detector), "inspect", second_waits)
+    layer = viewer.add_image(np.concatenate([normals] * 100))
     inspect.session.detector = detector
     inspect.reset_choices()
     inspect.source.choose(layer)
     inspect.panel.press()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=SECONDS)
     inspect.panel.press()
-    assert inspect.panel.state.text() == "cancelled"
-    WorkerBase.await_workers(SECONDS)
-    qtbot.wait(50)
-    assert len(viewer.layers) == 1
+    gate.set()
+    qtbot.waitUntil(lambda: inspect.panel.state.text().startswith("cancelled; "), timeout=SECONDS)
+    done = np.flatnonzero(~np.isnan(inspect.session.inspected.scores))
+    assert 0 < len(done) < 2000
+    assert 1000 in done or 999 in done  # on screen
+    assert inspect.panel.state.text().endswith(f" fail, {2000 - len(done)} not inspected")
+    score = viewer.layers[-1].metadata["score"][done[0]]
+    assert score == real(detector, normals[done[0] % 20]).score
+    assert inspect.table.rows.rowCount() == 2000
 
 
 @pytest.mark.parametrize(

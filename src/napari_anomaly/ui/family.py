@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_anomaly.ui.planes import counting
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
@@ -75,9 +77,7 @@ def family_of(viewer: "ViewerModel", layer: "Layer | None" = None) -> Family | N
 
 def number_shown(viewer: "ViewerModel", layer: "Layer") -> int:
     """Return which image of a stack the sliders show, numbered as ``layers.slices`` does; 0 of a single one."""
-    pixel_axes = 3 if getattr(layer, "rgb", False) else 2
-    data = layer.data[0] if layer.multiscale else layer.data
-    leading = data.shape[: data.ndim - pixel_axes]
+    leading = counting(layer)
     if not leading:
         return 0
     point = np.asarray(viewer.dims.point)[-layer.ndim :]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Inspected:
     """What was found in some images, without their pixels: a folder of ten thousand fits.
 
-    Images with a score come first, so that image k is slice k of the layer that shows them all.
+    Image k is slice k of the layer that shows them all: of a folder, images with a score come first.
 
     Attributes
     ----------
@@ -33,7 +33,8 @@ class Inspected:
     detector : Detector or None
         Which gave the scores.
     layer : str or None
-        The ``unique_id`` of the layer that shows the images with a score; None where each is opened by itself.
+        The ``unique_id`` of the layer that shows the images, of a folder those with a score; None where each is opened
+        by itself.
     """
 
     names: tuple[str, ...]

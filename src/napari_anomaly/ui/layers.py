@@ -1,13 +1,15 @@
 """Inspections become layers that lie exactly on the layer they came from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.family import ANOMALY_MAP, RECONSTRUCTION, REGIONS, ROLE, belonging
-from napari_anomaly.ui.numbering import BACKGROUND, DIGESTS, digest, region_rows, region_table
+from napari_anomaly.ui.numbering import BACKGROUND, DIGESTS, digest, numbered, region_table
+from napari_anomaly.ui.planes import array_of, channel_axis, counting, planes
 from napari_anomaly.ui.preferences import preferences
 
 if TYPE_CHECKING:
@@ -62,54 +64,95 @@ def add_to_viewer(
     stacked = not isinstance(inspection, Inspection)
     results = [inspection] if isinstance(inspection, Inspection) else list(inspection)
     shape = _leading_shape(results, source) if stacked else ()
-    base = name or (source.name if source is not None else "inspection")
-    about = {**_origin(source), **(metadata or {}), **_numbers(results, stacked), **MADE}
-    place = place_of(source, len(shape) + 2)
-    kin = belonging(source, RECONSTRUCTION)
+    localises = results[0].localises
+    labels, features = _regions(results)
+    sheets = Sheets(
+        _stack([r.reconstruction for r in results], shape) if reconstruction and localises else None,
+        _stack([r.anomaly_map for r in results], shape) if localises else None,
+        _stack(labels, shape),
+        features,
+        map_limits(results[0].map_threshold, max(float(r.anomaly_map.max()) for r in results)),
+        {**(metadata or {}), **_numbers(results, stacked)},
+    )  # fmt: skip
+    added = add_sheets(viewer, sheets, source=source, name=name)
+    added[-1].metadata[DIGESTS] = list(map(digest, labels))
+    if not stacked:
+        viewer.status = f"{_base(source, name)}: {in_words(results[0])}"
+    return added
+
+
+@dataclass(frozen=True, eq=False)
+class Sheets:
+    """What was found, as arrays that lie over what was inspected.
+
+    Attributes
+    ----------
+    reconstruction : float32 array or None
+        Not wanted, or there is none.
+    anomaly_map : float32 array or None
+        None of a method that says only whether an image is unusual.
+    labels : int32 array
+        ``(y, x)``, or with the axes of :func:`~napari_anomaly.ui.planes.counting` before.
+    features : DataFrame
+        Row k is about label k.
+    limits : tuple of float
+        Values of the map at which its colours begin and end.
+    numbers : dict
+        For the layers' metadata.
+    """
+
+    reconstruction: np.ndarray | None
+    anomaly_map: np.ndarray | None
+    labels: np.ndarray
+    features: "pd.DataFrame"
+    limits: tuple[float, float]
+    numbers: dict[str, Any]
+
+
+def add_sheets(
+    viewer: "ViewerModel", sheets: Sheets, *, source: "Image | None", name: str | None = None
+) -> "list[Layer]":
+    """Show arrays as the layers that :func:`add_to_viewer` describes; they are shared, not copied."""
+    base = _base(source, name)
+    about = {**_origin(source), **sheets.numbers, **MADE, **belonging(source, RECONSTRUCTION)}
+    place = _place_over(source, sheets.labels.ndim)
     colours = preferences()
     outline = _CYAN if colours.outline == "cyan" else colours.outline
-
-    localises = results[0].localises
     added: list[Layer] = []
-    if reconstruction and localises:
-        pixels = _stack([r.reconstruction for r in results], shape)
+    if sheets.reconstruction is not None:
         added.append(
             viewer.add_image(
-                pixels,
-                rgb=results[0].reconstruction.ndim == 3,
+                sheets.reconstruction,
+                rgb=sheets.reconstruction.ndim > sheets.labels.ndim,
                 name=f"{base} reconstruction",
                 contrast_limits=(0, 1),
                 visible=False,
-                metadata=about | kin,
+                metadata=about,
                 **place,
             )
         )
-    if localises:
+    if sheets.anomaly_map is not None:
         added.append(
             viewer.add_image(
-                _stack([r.anomaly_map for r in results], shape),
+                sheets.anomaly_map,
                 name=f"{base} anomaly map",
                 colormap=_fading(colours.heat_map),
                 blending="translucent_no_depth",
-                contrast_limits=_limits(results),
-                metadata=about | kin | {ROLE: ANOMALY_MAP},
+                contrast_limits=sheets.limits,
+                metadata=about | {ROLE: ANOMALY_MAP},
                 **place,
             )
         )
-    labels, features = _regions(results)
     regions = viewer.add_labels(
-        _stack(labels, shape),
+        sheets.labels,
         name=f"{base} anomaly regions",
-        features=features,
+        features=sheets.features,
         colormap={None: outline, 0: "transparent"},
-        metadata=about | kin | {ROLE: REGIONS, DIGESTS: list(map(digest, labels))},
+        metadata=about | {ROLE: REGIONS},
         **place,
     )
     regions.contour = 2
-    added.append(regions)
-    if not stacked:
-        viewer.status = f"{base}: {in_words(results[0])}"
-    return added
+    return [*added, regions]
 
 
 def in_words(inspection: Inspection) -> str:
@@ -129,22 +172,33 @@ def is_input(layer: "Layer") -> bool:
     return isinstance(layer, Image) and layer.metadata.get("made_by") != MADE["made_by"]
 
 
-def slices(layer: "Image") -> list[np.ndarray]:
-    """List a layer's images, ``(y, x)`` or ``(y, x, c)``, in C order of the other axes, unread."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    pixel_axes = 3 if layer.rgb else 2
-    leading = tuple(data.shape[: data.ndim - pixel_axes])
-    return [data[index] for index in np.ndindex(leading)] if leading else [data]
+def slices(layer: "Image") -> list[Any]:
+    """List a layer's images, ``(y, x)`` or ``(y, x, c)``, in C order of the axes that count them, unread.
+
+    Views of an array in memory, else what ``np.asarray`` reads; see :class:`~napari_anomaly.ui.planes.Plane`.
+    """
+    images = planes(layer)
+    return [image[...] for image in images] if isinstance(array_of(layer), np.ndarray) else images
 
 
 def slide_to(viewer: "ViewerModel", layer: "Layer", number: int) -> None:
-    """Move the sliders to one image of a stack, numbered as :func:`slices` lists them, wherever the stack lies."""
-    pixel_axes = 3 if getattr(layer, "rgb", False) else 2
-    data = layer.data[0] if layer.multiscale else layer.data
-    leading = data.shape[: data.ndim - pixel_axes]
-    place = (*np.unravel_index(number, leading), 0, 0) if leading else ()
-    for axis, value in enumerate(layer.data_to_world(place)[:-2] if place else ()):
-        viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, value)
+    """Move the sliders to one image of a stack, numbered as :func:`slices` lists them, wherever the stack lies.
+
+    A slider that shows it already stays where it is, and so does that of the channels.
+    """
+    leading, channels = counting(layer), channel_axis(layer)
+    if not leading:
+        return
+    now = np.round(layer.world_to_data(np.asarray(viewer.dims.point)[-layer.ndim :])).astype(int)
+    wanted = np.unravel_index(number, leading)
+    place = [now[axis] if axis == channels else int(k) for axis, k in enumerate(wanted)]
+    for axis, value in enumerate(layer.data_to_world((*place, 0, 0))[:-2]):
+        if place[axis] != now[axis]:
+            viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, value)
+
+
+def _base(source: "Image | None", name: str | None) -> str:
+    return name or (source.name if source is not None else "inspection")
 
 
 def _origin(source: "Image | None") -> dict[str, Any]:
@@ -155,8 +209,7 @@ def _leading_shape(results: Sequence[Inspection], source: "Image | None") -> tup
     shape = (len(results),)
     if source is None or source.ndim <= 2:
         return shape
-    data = source.data[0] if source.multiscale else source.data
-    leading = tuple(data.shape[: source.ndim - 2])
+    leading = counting(source)
     return leading if np.prod(leading) == len(results) else shape
 
 
@@ -164,12 +217,11 @@ def _stack(images: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.stack(images).reshape(*shape, *images[0].shape)
 
 
-def _limits(results: Sequence[Inspection]) -> tuple[float, float]:
+def map_limits(threshold: float, highest: float) -> tuple[float, float]:
     """Tie the colours to the detector, not to the image, so that normal images stay dark."""
-    limit = results[0].map_threshold
-    if np.isfinite(limit) and limit > 0:
-        return limit / 2, 2 * limit
-    return 0.0, float(max(np.max([r.anomaly_map.max() for r in results]), 1e-6))
+    if np.isfinite(threshold) and threshold > 0:
+        return threshold / 2, 2 * threshold
+    return 0.0, float(max(highest, 1e-6))
 
 
 def _fading(name: str) -> "Colormap":
@@ -195,15 +247,22 @@ def _numbers(results: Sequence[Inspection], stacked: bool) -> dict[str, Any]:
 
 def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataFrame]":
     """Number the regions over all images."""
-    labels: list[np.ndarray] = []
     rows = [BACKGROUND]
-    for image, result in enumerate(results):
-        numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
-        for label, region in enumerate(result.regions, len(rows)):
-            numbers[region.label] = label
-        rows += region_rows(result.regions, image, len(rows))
-        labels.append(numbers[result.labels])
+    labels = [numbered(result, image, rows) for image, result in enumerate(results)]
     return labels, region_table(rows)
+
+
+def _place_over(source: Any, ndim: int) -> dict[str, Any]:
+    """Place a result over its source; the one step that it has along the channels reaches over all of them."""
+    place = place_of(source, ndim)
+    channels = None if source is None else channel_axis(source)
+    if channels is not None and ndim == source.ndim:
+        n = array_of(source).shape[channels]
+        place["translate"] = np.array(place["translate"])
+        place["translate"][channels] += (n - 1) / 2 * place["scale"][channels]
+        place["scale"] = np.array(place["scale"])
+        place["scale"][channels] *= n
+    return place
 
 
 def place_of(source: Any, ndim: int) -> dict[str, Any]:

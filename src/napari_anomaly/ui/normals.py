@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 class LayerNormals:
-    """The normal images of a layer, read when training asks for them."""
+    """The normal images of a layer, read when training asks for them.
+
+    Attributes
+    ----------
+    images : sequence of array-like
+        See ``layers.slices``.
+    """
 
     def __init__(self, images: Sequence[Any], shown: int) -> None:
-        self._images, self._shown = images, shown
+        self.images, self._shown = images, shown
 
     @classmethod
     def of(cls, layer: "Image", shown: int = 0) -> "LayerNormals":
@@ -39,14 +45,10 @@ class LayerNormals:
             raise DataError(f"{layer.name}: every image shows a defect; expected normal images")
         return cls([images[k] for k in normal], normal.index(shown) if shown in normal else 0)
 
-    def images(self) -> list[np.ndarray]:
-        """Read them."""
-        return [np.asarray(image) for image in self._images]
-
     def some(self) -> list[np.ndarray]:
         """Read a few to look at: the one on screen, then the first ones."""
-        others = [k for k in range(len(self._images)) if k != self._shown]
-        return [np.asarray(self._images[k]) for k in [self._shown, *others][:COUNT]]
+        others = [k for k in range(len(self.images)) if k != self._shown]
+        return [np.asarray(self.images[k]) for k in [self._shown, *others][:COUNT]]
 
 
 def chosen(data: str | LayerNormals) -> list[np.ndarray]:

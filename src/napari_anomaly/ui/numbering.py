@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from napari_anomaly.core.types import Region
+from napari_anomaly.core.types import Inspection, Region
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,16 @@ def region_rows(regions: Sequence[Region], image: int, first: int) -> list[dict[
         }
         for label, region in enumerate(regions, first)
     ]
+
+
+def numbered(result: Inspection, image: int, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Append the rows of an image's regions, and return its labels by row."""
+    numbers = np.zeros(int(result.labels.max(initial=0)) + 1, np.int32)
+    for label, region in enumerate(result.regions, len(rows)):
+        numbers[region.label] = label
+    rows += region_rows(result.regions, image, len(rows))
+    labels: np.ndarray = numbers[result.labels]
+    return labels
 
 
 def region_table(rows: Sequence[dict[str, Any]]) -> "pd.DataFrame":

@@ -46,7 +46,8 @@ def truths(viewer: "ViewerModel") -> "list[Layer]":
 def numbers_of(inspected: Inspected, source: "Layer") -> list[int]:
     """Say which of the inspected images the slices of a layer are; empty if they are none of them."""
     if str(source.unique_id) == inspected.layer:
-        return list(range(int(np.count_nonzero(~np.isnan(inspected.scores)))))
+        scored = int(np.count_nonzero(~np.isnan(inspected.scores)))
+        return list(range(scored if inspected.samples else len(inspected.names)))
     name = source.metadata.get("sample")
     root = inspected.dataset and str(inspected.dataset.root)
     known = isinstance(name, str) and name in inspected.names

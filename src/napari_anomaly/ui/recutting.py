@@ -58,16 +58,13 @@ def families_of(viewer: "ViewerModel", detector: "Detector") -> list[Family]:
     """List what this detector inspected and can be cut anew, whatever its rates were then.
 
     Maps of another detector have another scale, and maps that are computed when they are looked at cannot be cut
-    without running the network: both are left out.
+    without running the network: both are left out, as is what an inspection still fills.
     """
     families = [
         family_of(viewer, layer) for layer in viewer.layers if layer.metadata.get(ROLE) == REGIONS
     ]
-    return [
-        one
-        for one in families
-        if one is not None and _in_memory(one) and _made_by(detector.calibration, one.anomaly_map)
-    ]
+    known = [one for one in families if one is not None and _in_memory(one) and _complete(one)]
+    return [one for one in known if _made_by(detector.calibration, one.anomaly_map)]
 
 
 def judge_anew(family: Family, calibration: "Calibration") -> None:
@@ -78,7 +75,7 @@ def judge_anew(family: Family, calibration: "Calibration") -> None:
             stacked = isinstance(score, list)
             layer.metadata["threshold"] = calibration.threshold
             layer.metadata["verdict"] = (
-                [calibration.verdict(one) for one in score]
+                [None if np.isnan(one) else calibration.verdict(one) for one in score]
                 if stacked
                 else calibration.verdict(score)
             )
@@ -157,6 +154,11 @@ def is_stale(family: Family, calibration: "Calibration") -> bool:
 def _in_memory(family: Family) -> bool:
     layers = (family.anomaly_map, family.regions)
     return all(layer is not None and isinstance(layer.data, np.ndarray) for layer in layers)
+
+
+def _complete(family: Family) -> bool:
+    """Tell whether no inspection writes into the layers any more."""
+    return family.regions is not None and DIGESTS in family.regions.metadata
 
 
 def _made_by(calibration: "Calibration", layer: "Layer | None") -> bool:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
+from napari_anomaly.ui.scripts import Action, text_of
+
 if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
     from napari_anomaly.ui.inspected import Inspected
@@ -36,10 +38,15 @@ class Session:
     Whoever changes that set, of the layer's images that were painted in since they were saved, emits this.
     """
 
+    script_changed = Signal()
+    """A page did something that can be copied as a script."""
+
     def __init__(self) -> None:
         self._detector: Detector | None = None
         self._inspected: Inspected | None = None
         self.decisions: dict[str, Decision] = {}
+        self._made: Action | None = None
+        self._last: Action | None = None
 
     @property
     def detector(self) -> "Detector | None":
@@ -68,6 +75,19 @@ class Session:
         else:
             self.decisions[key] = decision
         self.decided.emit()
+
+    @property
+    def script(self) -> str | None:
+        """The last action as Python, with how the present detector came to be; None before there was any."""
+        return text_of(self._made, self._last, self._detector)
+
+    def did(self, action: Action) -> None:
+        """Remember what a page did."""
+        if action.makes is None:
+            self._last = action
+        else:
+            self._made, self._last = action, None
+        self.script_changed.emit()
 
 
 def session_of(viewer: Any) -> Session:

@@ -16,26 +16,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_anomaly.ui import shortcuts
+from napari_anomaly.ui import scripts, shortcuts
 from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.inspected import Inspected
-from napari_anomaly.ui.inspecting import Found, inspect_folder, inspect_images, show_stack
-from napari_anomaly.ui.layers import add_to_viewer, in_words, slices
+from napari_anomaly.ui.inspecting import Found, inspect_folder, show_stack
+from napari_anomaly.ui.layers import in_words
 from napari_anomaly.ui.opening import Looked, bring, looking_at, put_away, show_looked
 from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.sheet import UNUSABLE
+from napari_anomaly.ui.streaming import Stream
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.folder import FolderTable
 from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
-from napari_anomaly.ui.widgets.table import names_of
 from napari_anomaly.ui.widgets.train import ask_which_detector, loading
 from napari_anomaly.ui.widgets.train import in_words as detector_in_words
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
 
     from napari_anomaly.core.detector import Detector
 
@@ -80,26 +80,29 @@ class InspectWidget(QScrollArea):
             return
         keep = self.reconstruction.isChecked()
         if layer is not None:
-            images = slices(layer)
-            names = names_of(layer, len(images))
+            start = number_shown(self._viewer, layer)
+            stream = Stream(detector, layer, start=start, reconstruction=keep)
             self.panel.run(
-                lambda: inspect_images(detector, images, names, reconstruction=keep),
-                lambda found: self._show_layer(found, layer, keep),
+                stream.steps,
+                self._show_stream,
+                lambda _: self._show_more(stream),
+                left=lambda: self._left(stream),
             )
         elif folder is not None:
             self.panel.run(
                 lambda: inspect_folder(detector, folder, reconstruction=keep),
-                lambda found: self._show_folder(found, folder),
+                lambda found: self._show_folder(found, folder, keep),
             )
 
     def load(self, path: Path) -> None:
         """Read a detector in the background and make it the present one."""
 
-        def loaded(detector: "Detector") -> None:
+        def done(detector: "Detector") -> None:
             self.session.detector = detector
+            self.session.did(scripts.Action(scripts.loaded(path), makes=detector))
 
         remember(detector=str(path))
-        self.panel.run(loading(path), loaded)
+        self.panel.run(loading(path), done)
 
     def go_to(self, row: int) -> None:
         """Bring the image of a table row into view, if it is shown already."""
@@ -135,23 +138,37 @@ class InspectWidget(QScrollArea):
         self.table.select(number)
         self.panel.say(f"{inspected.names[number]}: {in_words(looked[1])}")
 
-    def _show_layer(self, found: Found, layer: "Image", keep: bool) -> None:
-        put_away(self._viewer)
-        single = layer.ndim <= 2
-        results = found.results[0] if single else list(found.results)
-        add_to_viewer(self._viewer, results, source=layer, reconstruction=keep)
-        self._list(replace(found.inspected, layer=str(layer.unique_id)))
-        if single:
-            self.panel.say(in_words(found.results[0]))
+    def _show_more(self, stream: Stream) -> None:
+        """Show what a layer's inspection found by now."""
+        if not stream.layers:
+            put_away(self._viewer, but=stream.source)
+        stream.show(self._viewer)
 
-    def _show_folder(self, found: Found, folder: Path) -> None:
+    def _show_stream(self, stream: Stream) -> None:
+        """Show what it found, now that it is done."""
+        self._show_more(stream)
+        self._list(stream.inspected)
+        self.panel.say(stream.in_words())
+        self._did(stream.source.name, stream.reconstruction)
+
+    def _left(self, stream: Stream) -> str:
+        if not stream.results:
+            return "cancelled"
+        self._show_stream(stream)
+        return f"cancelled; {stream.in_words()}"
+
+    def _show_folder(self, found: Found, folder: Path, keep: bool) -> None:
         put_away(self._viewer)
+        self._did(folder, keep)
         if not found.results:
             self._list(found.inspected)
             self.open(int(np.nanargmax(found.inspected.scores)))
             return
         source, *_ = show_stack(self._viewer, found, folder.name)
         self._list(replace(found.inspected, layer=str(source.unique_id)))
+
+    def _did(self, source: scripts.Source, keep: bool) -> None:
+        self.session.did(scripts.Action(scripts.inspected(source, reconstruction=keep)))
 
     def _list(self, inspected: Inspected) -> None:
         self.session.inspected = inspected
@@ -219,6 +236,7 @@ class InspectWidget(QScrollArea):
         layout.addWidget(self.header)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(CopyButton(self.session))
         layout.addWidget(self.table, 1)
         self.setWidget(inside)
         self.setWidgetResizable(True)

@@ -27,10 +27,11 @@ from napari_anomaly.ui.devices import share
 from napari_anomaly.ui.forms import form_layout, patient
 from napari_anomaly.ui.layers import slices, slide_to
 from napari_anomaly.ui.marking import ABSENT, PRESENT, Box, reading_marks
+from napari_anomaly.ui.planes import names_of
 from napari_anomaly.ui.widgets.panel import WorkPanel
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
-from napari_anomaly.ui.widgets.table import ImageTable, names_of
+from napari_anomaly.ui.widgets.table import ImageTable
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
 from napari_anomaly.ui.forms import patient, tip
 from napari_anomaly.ui.layers import is_input, slices
+from napari_anomaly.ui.planes import is_single, names_of
 from napari_anomaly.ui.session import Session
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import bare
-from napari_anomaly.ui.widgets.table import names_of
 from napari_anomaly.ui.widgets.train import FILES, in_words
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class DetectorsPage(QWidget):
         self._grid_before = None
 
     def _show(self, found: "dict[str, list[Inspection]]", layer: Image) -> None:
-        single = layer.ndim <= 2
+        single = is_single(layer)
         results = {name: one[0] if single else one for name, one in found.items()}
         grid = self._viewer.canvas.grid
         self._grid_before = self._grid_before or (grid.enabled, grid.stride)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_anomaly.ui.forms import patient
 from napari_anomaly.ui.layers import is_input
+from napari_anomaly.ui.planes import CHANNELS, channel_axis, possible_channels
 from napari_anomaly.ui.remembered import start_folder
 
 FOLDER = "a folder"
@@ -41,13 +42,21 @@ class SourceChooser(QWidget):
         self.folder_edit.choose_btn.changed.disconnect()  # of magicgui: it begins anywhere
         self.folder_edit.choose_btn.changed.connect(self._browse)
         self.box.setToolTip("where the images come from: a folder, or an image layer")
+        self.channels = QComboBox()
+        self.channels.setToolTip(
+            "which axis of the layer holds the colours of one image; the axis labelled c or channel unless chosen "
+            "otherwise"
+        )
         patient(self.box)
+        patient(self.channels)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
         layout.addWidget(self.folder_edit.native)
+        layout.addWidget(self.channels)
         self._chosen = chosen
         self.refresh()
+        self.channels.activated.connect(self._choose_channels)
         self.box.currentIndexChanged.connect(lambda _: self._changed())
         self.folder_edit.changed.connect(lambda _: chosen())
 
@@ -104,7 +113,25 @@ class SourceChooser(QWidget):
 
     def _changed(self) -> None:
         self.folder_edit.native.setVisible(self.layer is None)
+        self._offer_channels()
         self._chosen()
+
+    def _offer_channels(self) -> None:
+        """List the axes that may hold colours; hidden where there is nothing to choose."""
+        layer = self.layer
+        possible = [] if layer is None else possible_channels(layer)
+        self.channels.setVisible(bool(possible))
+        self.channels.clear()
+        if layer is not None and possible:
+            names = [f"channels: axis {k} ({layer.axis_labels[k]})" for k in possible]
+            self.channels.addItems(["no channels: grey images", *names])
+            chosen = channel_axis(layer)
+            self.channels.setCurrentIndex(0 if chosen is None else 1 + possible.index(chosen))
+
+    def _choose_channels(self, number: int) -> None:
+        if (layer := self.layer) is not None:
+            layer.metadata[CHANNELS] = possible_channels(layer)[number - 1] if number else None
+            self._chosen()
 
 
 def bare(layer: Any) -> Any:

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_anomaly.core.data.files import IMAGE_SUFFIXES
 from napari_anomaly.ui.forms import tip
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 
 class ImageTable(QTableWidget):
@@ -54,14 +50,6 @@ class ImageTable(QTableWidget):
         """Return which image a row shows, counted as in :meth:`fill`."""
         item = self.item(row, 0)
         return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
-
-
-def names_of(layer: "Image", count: int) -> list[str]:
-    """Name the images of a layer: by their files, where they are known."""
-    known: Any = layer.metadata.get("sample")
-    if isinstance(known, list) and len(known) == count:
-        return [str(name) for name in known]
-    return [layer.name] if count == 1 else [f"{layer.name} [{k}]" for k in range(count)]
 
 
 def _short(name: str) -> str:

@@ -34,8 +34,10 @@ from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.memory import release
 from napari_anomaly.ui.normals import LayerNormals, chosen
 from napari_anomaly.ui.remembered import recall, remember
+from napari_anomaly.ui.scripts import Action, loaded, trained
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.live import LiveTraining
@@ -137,14 +139,21 @@ class TrainWidget(QScrollArea):
                 begin()
                 from napari_anomaly.core.fitting import fit_steps  # loads JAX, in the thread
 
-                normals = data if isinstance(data, str) else data.images()
+                normals = data if isinstance(data, str) else data.images
                 fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
                 return (yield from watched(kept.watch(fitting)))
             finally:
                 rested.set()
 
         remember(method=self.method.value, **({"folder": str(folder)} if folder else {}))
-        self.panel.run(steps, self._done, self.live.progressed, left=kept.in_words)
+        source = layer.name if layer is not None else Path(str(folder))
+        code = trained(source, self.method.value, recipe, choices)
+        self.panel.run(
+            steps,
+            lambda found: self._done(found, code),
+            self.live.progressed,
+            left=kept.in_words,
+        )
 
     def save(self, path: Path) -> None:
         """Write the present detector."""
@@ -156,13 +165,11 @@ class TrainWidget(QScrollArea):
     def load(self, path: Path) -> None:
         """Read a detector in the background and make it the present one."""
         remember(detector=str(path))
-        self.panel.run(loading(path), self._loaded)
+        self.panel.run(loading(path), lambda found: self._done(found, loaded(path)))
 
-    def _done(self, detector: "Detector") -> None:
+    def _done(self, detector: "Detector", code: str) -> None:
         self.session.detector = detector
-
-    def _loaded(self, detector: "Detector") -> None:
-        self.session.detector = detector
+        self.session.did(Action(code, makes=detector))
 
     def _check(self) -> None:
         if hasattr(self, "header"):
@@ -255,6 +262,7 @@ class TrainWidget(QScrollArea):
         layout.addLayout(rows)
         layout.addWidget(self.panel)
         layout.addWidget(self.live)
+        layout.addWidget(CopyButton(self.session))
         layout.addWidget(self.summary)
         buttons = QHBoxLayout()
         buttons.addWidget(self.save_button)

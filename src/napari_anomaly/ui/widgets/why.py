@@ -23,6 +23,7 @@ from napari_anomaly.ui.family import Family, family_of
 from napari_anomaly.ui.forms import form_layout
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.nearest import MOST, SECONDS, Nearest, likely_normals, nearest, normals_of
+from napari_anomaly.ui.planes import names_of
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.shortcuts import NEXT_REGION, PREVIOUS_REGION, SIDE_BY_SIDE
 from napari_anomaly.ui.side_by_side import (
@@ -47,7 +48,7 @@ from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.pictures import Pictures
 from napari_anomaly.ui.widgets.pointing import follow_clicks, follow_keys
 from napari_anomaly.ui.widgets.source import SourceChooser
-from napari_anomaly.ui.widgets.table import ImageTable, names_of
+from napari_anomaly.ui.widgets.table import ImageTable
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -1,0 +1,102 @@
+"""The results of a stack as arrays that fill image by image: one thread writes, another shows them."""
+
+import shutil
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.types import Inspection
+from napari_anomaly.ui.layers import Sheets, map_limits
+from napari_anomaly.ui.numbering import BACKGROUND, digest, numbered, region_table
+
+IN_MEMORY = 2**31
+"""Bytes of results of one stack that are held in memory; more are mapped to a temporary file."""
+
+
+class Filling:
+    """Reconstructions, maps and labels of a stack; 0 where nothing was found yet, with NaN for a score.
+
+    Parameters
+    ----------
+    place : tuple of int
+        Images along each axis that counts them.
+    first : Inspection
+        Of any of the images, for shapes.
+    reconstruction : bool
+        Whether reconstructions are kept.
+
+    Raises
+    ------
+    DataError
+        Neither memory nor disk has room.
+    """
+
+    def __init__(self, place: tuple[int, ...], first: Inspection, *, reconstruction: bool) -> None:
+        pixels = place + first.labels.shape
+        drawn = place + first.reconstruction.shape
+        count = int(np.prod(place))
+        shown = first.localises
+        size = 4 * int(np.prod(pixels)) * (1 + shown) + 4 * int(np.prod(drawn)) * reconstruction
+        make = np.zeros if size <= IN_MEMORY else _mapped(size)
+        self.reconstruction = make(drawn, np.float32) if reconstruction and shown else None
+        self.anomaly_map = make(pixels, np.float32) if shown else None
+        self.labels = make(pixels, np.int32)
+        self.rows = [BACKGROUND]
+        self.digests = [digest(np.zeros_like(first.labels, np.int32))] * count
+        self.columns: dict[str, list[Any]] = {
+            "score": [np.nan] * count,
+            "p_value": [np.nan] * count,
+            "verdict": [None] * count,
+            "regions": [0] * count,
+        }
+        self._limits = {"threshold": first.threshold, "map_threshold": first.map_threshold}
+        self._place, self._highest = place, 0.0
+
+    def write(self, number: int, result: Inspection) -> None:
+        """Add what was found in one image. Labels that a person painted there meanwhile stay."""
+        where = np.unravel_index(number, self._place)
+        if self.reconstruction is not None:
+            self.reconstruction[where] = result.reconstruction
+        if self.anomaly_map is not None:
+            self.anomaly_map[where] = result.anomaly_map
+            self._highest = max(self._highest, float(result.anomaly_map.max()))
+        labels = numbered(result, number, self.rows)
+        self.digests[number] = digest(labels)
+        self.labels[where] = np.where(self.labels[where] == 0, labels, self.labels[where])
+        own = (result.score, result.p_value, result.verdict, len(result.regions))
+        for column, value in zip(self.columns.values(), own, strict=True):
+            column[number] = value
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where the colours of the map begin and end."""
+        return map_limits(self._limits["map_threshold"], self._highest)
+
+    def sheets(self) -> Sheets:
+        """Return them by now, to be added as layers; arrays and lists of numbers are shared."""
+        return Sheets(
+            self.reconstruction,
+            self.anomaly_map,
+            self.labels,
+            region_table(list(self.rows)),
+            self.limits,
+            {**self.columns, **self._limits},
+        )
+
+
+def _mapped(size: int) -> Any:
+    """Return what makes an array in a temporary file, which is gone with the array."""
+    folder, free = tempfile.gettempdir(), shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:
+        raise DataError(
+            f"the results need {size / 1e9:.3g} GB, found {free / 1e9:.3g} GB free in {folder}; make room there, "
+            "leave out the reconstructions, or inspect a part of the stack"
+        )
+
+    def make(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, dtype, "w+", shape=shape)
+
+    return make
