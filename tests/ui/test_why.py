@@ -267,7 +267,8 @@ def test_a_click_on_a_region_explains_it(qtbot, viewer, page):
     )
 
 
-def test_keys_walk_and_turn_and_go_with_the_page(qtbot, viewer, page):
+def test_keys_walk_and_turn_and_go_with_the_page(qtbot, viewer):
+    page = WhyWidget(viewer)  # not the fixture's, which qtbot would close once more
     single(viewer)
     page.refresh()
     keys = {str(key): call for key, call in viewer.keymap.items()}
