@@ -9,10 +9,11 @@ from napari.components import ViewerModel
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.types import Inspection
-from napari_anomaly.ui.counting import FolderCount, counted_with, painted_in
+from napari_anomaly.ui.counting import FolderCount, counted_with
 from napari_anomaly.ui.difference import add_difference_to_viewer
 from napari_anomaly.ui.family import TRUTH, belonging, family_of
 from napari_anomaly.ui.layers import add_to_viewer
+from napari_anomaly.ui.strokes import numbers_in
 from napari_anomaly.ui.tally import in_words
 
 KINDS = ["hole", "hole", "good", "stain"]
@@ -107,7 +108,7 @@ def test_a_stroke_makes_its_image_wait_and_no_other_and_the_one_on_screen_is_fir
 
 def test_a_box_and_single_pixels_say_which_images_they_touch():
     pixels = ((np.array([1, 1]), np.array([0, 2]), np.array([4, 4]), np.array([4, 5])), None, None)
-    assert painted_in([pixels], (2, 3)) == {3, 5}
+    assert numbers_in([pixels], (2, 3, 8, 8)) == {3, 5}
 
 
 def test_single_images_of_a_folder_count_together_without_a_layer_for_good_ones(viewer):
@@ -119,6 +120,14 @@ def test_single_images_of_a_folder_count_together_without_a_layer_for_good_ones(
     count = counted(viewer, family_of(viewer, source))
     assert [image.name for image in count.images] == ["a", "b"]
     assert (count.totals.images, count.totals.good, count.totals.regions) == (2, 1, 1)
+
+
+def test_a_mask_that_is_not_open_is_unknown_not_empty(viewer):
+    about = {"path": "folder", "sample": "a", "defect": "hole", "mask_path": "m"}
+    source = viewer.add_image(np.zeros((8, 8)), metadata=about)
+    add_to_viewer(viewer, found(1.0), source=source)
+    count = counted(viewer, family_of(viewer, source))
+    assert (count.unknown, count.totals.images) == (1, 0)
 
 
 def test_truth_of_another_shape_is_an_error(viewer):

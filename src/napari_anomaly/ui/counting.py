@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.family import REGIONS, ROLE, Family, family_of, number_shown
 from napari_anomaly.ui.overlap import Overlap, Totals, image_auroc, overlap_of, totals_of
+from napari_anomaly.ui.strokes import numbers_in
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -57,8 +58,9 @@ class Compared:
         return overlap_of(np.asarray(pixels_of(self.truth)[self.index]), found)
 
     def known(self, overlap: Overlap) -> bool:
-        """Tell whether its truth is: something is painted, or the folder says where, or that it is good."""
-        return bool(overlap.truth) or self.masked or self.defect == "good"
+        """Tell whether its truth is: something is painted, its mask is open, or its folder says that it is good."""
+        opened = self.masked and self.truth is not None
+        return bool(overlap.truth) or opened or self.defect == "good"
 
     def defective(self, overlap: Overlap) -> bool | None:
         """Tell whether it has a defect: something is painted, or the folder says so; None where nothing does."""
@@ -173,8 +175,8 @@ class FolderCount:
 
     def _on_paint(self, event: "Event") -> None:
         layer = event.source
-        span, leading = self._spans[layer], pixels_of(layer).shape[:-2]
-        numbers = {span[number] for number in painted_in(event.value, leading)}
+        span = self._spans[layer]
+        numbers = {span[number] for number in numbers_in(event.value, pixels_of(layer).shape)}
         self._painted[layer] |= numbers
         self._wait(numbers)
 
@@ -205,24 +207,6 @@ def counted_with(viewer: "ViewerModel", family: Family) -> list[Family]:
             if one is not None and (folder is not None or one.regions is regions):
                 found.setdefault(one.regions, one)
     return list(found.values())
-
-
-def painted_in(history: Iterable[Any], leading: tuple[int, ...]) -> set[int]:
-    """Return which images of a stack a change touches: what napari's ``Labels.events.paint`` tells.
-
-    Parameters
-    ----------
-    history : iterable
-        Changes: each has a ``slice_key``, or is a tuple that begins with indices.
-    leading : tuple of int
-        Shape of the axes before ``(y, x)``.
-    """
-    numbers = np.arange(int(np.prod(leading))).reshape(leading)
-    touched: set[int] = set()
-    for change in history:
-        key = getattr(change, "slice_key", None) or change[0]
-        touched.update(np.ravel(numbers[tuple(key[: len(leading)])]).tolist())
-    return touched
 
 
 def pixels_of(layer: "Labels") -> Any:

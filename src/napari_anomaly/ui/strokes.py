@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_anomaly.ui.annotating import image_of
+from napari_anomaly.ui.painted import DIRTY
 
 if TYPE_CHECKING:
     from napari.layers import Labels
-
-DIRTY = "dirty"
-"""Key of a truth layer's metadata: the set of its images, by number, that were painted in since they were saved."""
 
 
 class Watch:

@@ -23,6 +23,9 @@ RECONSTRUCTIONS = "reconstructions while training"
 _COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
+_HEIGHT = 240  # pixels: what follows fits on a laptop's screen
+
+
 class LiveTraining(QWidget):
     """Loss plot, its switches, and a button that ends a training early and keeps what it learned."""
 
@@ -50,6 +53,7 @@ class LiveTraining(QWidget):
         self._wanted = True  # read by the thread, which must not ask Qt
         self.watch.toggled.connect(self._want)
         self.plot = ThemedPlot(viewer, self._paint)
+        self.plot.setFixedHeight(_HEIGHT)
         self._timer = QTimer(self)
         self._timer.setInterval(_REDRAW)
         self._timer.timeout.connect(self._follow)

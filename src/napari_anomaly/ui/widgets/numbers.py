@@ -52,7 +52,7 @@ class NumbersTable(QTableView):
     Parameters
     ----------
     columns : sequence of (str, str)
-        Headings and what they mean; the first column takes the space that is left.
+        Headings and what they mean.
     """
 
     def __init__(self, columns: Sequence[tuple[str, str]]) -> None:
@@ -74,8 +74,9 @@ class NumbersTable(QTableView):
         across, down = self.horizontalHeader(), self.verticalHeader()
         if across is not None and down is not None:
             across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
             across.setMinimumSectionSize(44)
+            across.setMaximumSectionSize(130)  # of a long name; the tip has all of it
+            across.setStretchLastSection(True)
             down.setVisible(False)
 
     def fill(self, rows: Sequence[Sequence[Value]]) -> None:

@@ -13,6 +13,7 @@ from napari_anomaly.ui.layers import slide_to
 from napari_anomaly.ui.overlap import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Overlap
 from napari_anomaly.ui.readers import MASK_COLOUR
 from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.sheet import short
 from napari_anomaly.ui.tally import in_words
 from napari_anomaly.ui.widgets.numbers import NumbersTable, Value
 from napari_anomaly.ui.widgets.panel import is_alive
@@ -139,7 +140,7 @@ class TruthPage(QScrollArea):
 
     def _row(self, number: int) -> list[Value]:
         assert self._count is not None
-        name, overlap = self._count.images[number].name, self._count.overlap(number)
+        name, overlap = short(self._count.images[number].name), self._count.overlap(number)
         if overlap is None:
             return [name, None, None, None, None, None]
         return [
