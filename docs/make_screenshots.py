@@ -71,8 +71,9 @@ def inspect(viewer: napari.Viewer, folder: Path) -> None:
     widget.source.choose(viewer.layers["woven fabric test"])
     widget.panel.press()
     wait(lambda: not widget.panel.running)
-    names = [item.text() for row in range(20) if (item := widget.table.item(row, 0))]
-    widget.go_to(next(row for row, name in enumerate(names) if name.startswith("hole")))
+    assert widget.session.inspected is not None
+    names = widget.session.inspected.names
+    widget.open(next(number for number, name in enumerate(names) if "hole" in name))
     image = viewer.layers["woven fabric test"]
     above = (0, -1.05 * image.data.shape[1], 0)  # the same image without map and outline
     viewer.add_image(image.data, name="woven fabric alone", translate=above)
@@ -81,13 +82,32 @@ def inspect(viewer: napari.Viewer, folder: Path) -> None:
     viewer.layers.selection.active = image
 
 
+def decide_and_correct(viewer: napari.Viewer, folder: Path) -> None:
+    """Show the pages that go on from what was inspected, each with the view at a defect."""
+    for name in ("Threshold", "Why?", "Annotate", "Compare"):
+        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+        dock.raise_()
+        wait(seconds=1.0)
+        if name == "Why?":
+            widget.step(1)
+            wait(lambda why=widget: "searched" in why.panel.state.text())
+        if name == "Annotate":
+            widget.layer_box.setCurrentText("woven fabric test")
+            widget.accept_all([])
+        if name == "Compare":
+            wait(seconds=2.0)
+            widget.truth.show_button.setChecked(True)
+        picture(viewer, folder / f"{name.strip('?').lower()}.png")
+        if name == "Compare":
+            widget.truth.show_button.setChecked(False)
+
+
 def train_a_network(
     viewer: napari.Viewer, dock: QDockWidget, widget: TrainWidget, folder: Path
 ) -> None:
     """Show an autoencoder on its way."""
     dock.raise_()
     widget.method.value = "autoencoder"
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # no state is left in the user's own
     widget.panel.press()
     wait(lambda: "loss" in widget.panel.state.text() and widget.panel.bar.value() >= STEPS)
     picture(viewer, folder / "training.png")
@@ -99,11 +119,14 @@ def main() -> None:
     """Make them all."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("images")
     folder.mkdir(parents=True, exist_ok=True)
+    for home in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        os.environ[home] = tempfile.mkdtemp()  # nothing is left in the user's own
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1300, 900)
     open_sample(viewer, folder)
     dock, widget = train(viewer, folder)
     inspect(viewer, folder)
+    decide_and_correct(viewer, folder)
     train_a_network(viewer, dock, widget, folder)
     viewer.close()
 

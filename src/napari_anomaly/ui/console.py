@@ -15,7 +15,6 @@ from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import Found, inspect_folder, show_stack
 from napari_anomaly.ui.normals import LayerNormals
 from napari_anomaly.ui.opening import looking_at, show_looked
-from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.streaming import Stream
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ def inspect_layer(
     start = number_shown(viewer, layer)
     stream = Stream(detector, layer, start=start, reconstruction=reconstruction)
     _watched(stream.steps(), lambda _: stream.show(viewer))
+    from napari_anomaly.ui.session import session_of  # its signals come with napari
+
     session = session_of(viewer)
     session.detector, session.inspected = detector, stream.inspected
     return stream.show(viewer)
@@ -101,6 +102,8 @@ def inspect_images_of(
     folder = Path(folder)
     found = _watched(inspect_folder(detector, folder, reconstruction=reconstruction))
     if viewer is not None:
+        from napari_anomaly.ui.session import session_of  # its signals come with napari
+
         session = session_of(viewer)
         session.detector = detector
         session.inspected = _shown(viewer, found, detector, folder.name, reconstruction)
