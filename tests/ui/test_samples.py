@@ -1,6 +1,5 @@
 """The samples open at once and look like what the folder reader gives."""
 
-import time
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from napari_anomaly.ui.samples import fabric, plate
 
 @pytest.mark.parametrize(("sample", "rgb"), [(fabric, False), (plate, True)])
 def test_sample(sample, rgb):
-    start = time.perf_counter()
     layers = sample()
-    assert time.perf_counter() - start < 4  # 1.2 s alone; others may use this machine
     viewer = ViewerModel()
     normal, test, masks = (
         getattr(viewer, f"add_{kind}")(data, **about) for data, about, kind in layers
