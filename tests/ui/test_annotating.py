@@ -3,11 +3,12 @@
 from contextlib import suppress
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.settings import get_settings
 
 from napari_anomaly.core.data.files import read_mask
@@ -208,6 +209,7 @@ def test_masks_of_some_images_are_written_as_0_and_255_and_replaced_only_when_as
     file = tmp_path / "ground_truth/hole/001_mask.png"
     assert write_some_masks(tmp_path, layer, [1]) == [str(file)]
     np.testing.assert_array_equal(read_mask(file, SHAPE[1:]), truth.data[1] > 0)
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(file)), 255 * (truth.data[1] > 0))
     before = file.read_bytes()
     annotating.write(truth, {1: np.zeros(SHAPE[1:], np.int32)})
     with pytest.raises(MaskExistsError, match="nothing was written"):
@@ -215,6 +217,12 @@ def test_masks_of_some_images_are_written_as_0_and_255_and_replaced_only_when_as
     assert file.read_bytes() == before
     write_some_masks(tmp_path, layer, [1], overwrite=True)
     assert not read_mask(file, SHAPE[1:]).any()
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/../../b"])
+def test_a_name_that_leads_out_of_the_sidecar_is_not_followed(tmp_path, name):
+    layer = Image(np.zeros((1, 4, 5)), metadata={"path": str(tmp_path), "sample": [name]})
+    assert sidecar_of(layer).file(0) == tmp_path / ".napari-anomaly" / "labels" / "00000.tif"
 
 
 def test_no_key_of_ours_is_one_of_naparis():

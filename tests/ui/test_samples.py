@@ -1,6 +1,5 @@
 """The samples open at once and look like what the folder reader gives."""
 
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel

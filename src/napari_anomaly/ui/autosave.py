@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,7 +87,7 @@ def sidecar_of(source: "Image", chosen: Path | None = None) -> Sidecar:
     folder = _folder(source, shape, chosen)
     return Sidecar(
         folder,
-        tuple(str(name or f"{k:05d}") for k, name in enumerate(names)),
+        tuple(_inside(name) or f"{k:05d}" for k, name in enumerate(names)),
         tuple(Path(str(mask)) if mask else None for mask in masks),
         (shape[-2], shape[-1]),
     )
@@ -170,6 +170,12 @@ def _column(value: object, count: int) -> Sequence[object]:
     return column if len(column) == count else [None] * count
 
 
+def _inside(name: object) -> str | None:
+    """Return a name that stays below the folder: a layer's metadata may be a stranger's."""
+    path = PurePath(str(name or ""))
+    return str(path) if name and not path.is_absolute() and ".." not in path.parts else None
+
+
 def _packed(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, image, photometric="minisblack", compression="zlib")
@@ -184,10 +190,14 @@ def _newer(sidecar: Sidecar, number: int) -> np.ndarray | None:
     if mask is not None and mask.is_file() and mask.stat().st_mtime >= file.stat().st_mtime:
         return None
     try:
-        image = np.asarray(tifffile.imread(file))
+        with tifffile.TiffFile(file) as tif:
+            page = tif.pages.first
+            if page.shape != sidecar.shape or page.dtype is None or page.dtype.kind not in "iu":
+                return None  # looked at before anything is unpacked
+            image = np.asarray(page.asarray())
     except Exception as error:  # noqa: BLE001  damaged in whatever way
         warnings.warn(
             f"{file}: {error}; these labels cannot be restored", DataWarning, stacklevel=3
         )
         return None
-    return image if image.shape == sidecar.shape and image.dtype.kind in "iu" else None
+    return image
