@@ -136,7 +136,7 @@ class InspectWidget(QScrollArea):
     def _show_looked(self, inspected: Inspected, number: int, looked: Looked) -> None:
         show_looked(self._viewer, inspected, number, looked)
         self.table.select(number)
-        self.panel.say(f"{inspected.names[number]}: {in_words(looked[1])}")
+        self.panel.say(f"{inspected.names[number]}: {in_words(looked.result)}")
 
     def _show_more(self, stream: Stream) -> None:
         """Show what a layer's inspection found by now."""
