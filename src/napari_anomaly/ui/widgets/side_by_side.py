@@ -7,7 +7,6 @@ from napari.layers import Image
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -18,12 +17,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
-from napari_anomaly.ui.forms import patient, tip
-from napari_anomaly.ui.layers import is_input, slices
+from napari_anomaly.ui.forms import tip
+from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.planes import is_single, names_of
 from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
-from napari_anomaly.ui.widgets.source import bare
+from napari_anomaly.ui.widgets.source import images_in
 from napari_anomaly.ui.widgets.train import FILES, in_words
 
 if TYPE_CHECKING:
@@ -43,10 +43,8 @@ class DetectorsPage(QWidget):
         super().__init__()
         self._viewer = viewer
         self._session = session
-        self._layers: list[Image] = []
         self._files: list[Path] = []
-        self.layer_box = QComboBox()
-        patient(self.layer_box)
+        self.layer_box = LayerBox()
         self.list = QListWidget()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.add_button, self.remove_button = QPushButton("Add ..."), QPushButton("Remove")
@@ -69,19 +67,12 @@ class DetectorsPage(QWidget):
     @property
     def layer(self) -> Image | None:
         """The chosen layer."""
-        number = self.layer_box.currentIndex()
-        return self._layers[number] if 0 <= number < len(self._layers) else None
+        chosen: Image | None = self.layer_box.layer
+        return chosen
 
     def reset_choices(self, *_: object) -> None:
-        """Follow the viewer's layers, keeping the choice; napari calls this. What this plugin made is no input."""
-        before = self.layer
-        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
-        self.layer_box.blockSignals(True)
-        self.layer_box.clear()
-        self.layer_box.addItems([layer.name for layer in self._layers])
-        kept = [k for k, layer in enumerate(self._layers) if layer is before]
-        self.layer_box.setCurrentIndex(kept[0] if kept else 0)
-        self.layer_box.blockSignals(False)
+        """Follow the viewer's layers, keeping the choice; napari calls this."""
+        self.layer_box.offer(images_in(self._viewer))
         self._check()
 
     def add(self, *files: Path) -> None:
