@@ -20,7 +20,9 @@ from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
 from napari_anomaly.ui.forms import tip
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.planes import is_single, names_of
+from napari_anomaly.ui.scripts import Action, compared
 from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
 from napari_anomaly.ui.widgets.source import images_in
@@ -88,7 +90,8 @@ class DetectorsPage(QWidget):
         images = slices(layer)
         names = names_of(layer, len(images))
         self.panel.run(
-            lambda: inspect_with(detectors, images, names), lambda found: self._show(found, layer)
+            lambda: inspect_with(detectors, images, names),
+            lambda found: self._show(found, layer, detectors),
         )
 
     @property
@@ -103,7 +106,12 @@ class DetectorsPage(QWidget):
         grid.enabled, grid.stride = self._grid_before or (False, grid.stride)
         self._grid_before = None
 
-    def _show(self, found: "dict[str, list[Inspection]]", layer: Image) -> None:
+    def _show(
+        self,
+        found: "dict[str, list[Inspection]]",
+        layer: Image,
+        detectors: "list[Path | Detector]",
+    ) -> None:
         single = is_single(layer)
         results = {name: one[0] if single else one for name, one in found.items()}
         grid = self._viewer.canvas.grid
@@ -114,6 +122,12 @@ class DetectorsPage(QWidget):
             for name, one in found.items()
         )
         self.panel.say(f"images that fail: {', '.join(told)}")
+        files = {
+            name: one if isinstance(one, Path) else None
+            for name, one in zip(found, detectors, strict=True)
+        }
+        code = compared(layer.name, files, single=single)
+        self._session.did(Action(code, alone=None not in files.values()))
 
     def _check(self) -> None:
         missing = None if self.layer is not None else "open an image layer first"
@@ -167,6 +181,7 @@ class DetectorsPage(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(CopyButton(self._session))
         layout.addWidget(self.grid_button)
         layout.addStretch()
         self.list.setMaximumHeight(140)
