@@ -58,6 +58,7 @@ class InspectWidget(QScrollArea):
         self.header = Header(self.session, self.source, self.panel)
         self.table = FolderTable(viewer, self.session)
         self._opening: int | None = None  # the image that the running job opens
+        self._filling: Stream | None = None  # the stack that the running job inspects
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
         self.table.moved.connect(self._bring)
@@ -88,6 +89,7 @@ class InspectWidget(QScrollArea):
                 lambda _: self._show_more(stream),
                 left=lambda: self._left(stream),
             )
+            self._filling = stream
         elif folder is not None:
             self.panel.run(
                 lambda: inspect_folder(detector, folder, reconstruction=keep),
@@ -210,13 +212,15 @@ class InspectWidget(QScrollArea):
             self.header.refresh()
 
     def _busy(self, running: bool) -> None:
-        self._opening = None
+        self._opening = self._filling = None
         self.load_button.setDisabled(running)
 
     def _show_detector(self) -> None:
         if not is_alive(self):
             return
         detector = self.session.detector
+        if self._filling is not None and detector is not None:
+            self._filling.follow(detector)
         self.detector.setText("none yet" if detector is None else detector_in_words(detector))
         self._check()
 

@@ -72,6 +72,7 @@ class ThresholdWidget(QScrollArea):
         self.curve.currentTextChanged.connect(lambda _: self._draw_curve())
         self.session.changed.connect(self._follow)
         self.session.inspected_changed.connect(self._refill)
+        self.session.inspected_changed.connect(self._follow)
         self._follow()
         self._draw_curve()
 
