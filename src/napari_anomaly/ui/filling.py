@@ -51,7 +51,7 @@ class Filling:
         count = int(np.prod(place))
         shown = first.localises
         size = 4 * int(np.prod(pixels)) * (1 + shown) + 4 * int(np.prod(drawn)) * reconstruction
-        make = np.zeros if size <= IN_MEMORY else _mapped(size)
+        make = arrays_of(size)
         self.reconstruction = make(drawn, np.float32) if reconstruction and shown else None
         self.anomaly_map = make(pixels, np.float32) if shown else None
         self.labels = make(pixels, np.int32)
@@ -148,13 +148,21 @@ class Filling:
         )
 
 
-def _mapped(size: int) -> Any:
-    """Return what makes an array in a temporary file, which is gone with the array."""
+def arrays_of(size: int) -> Any:
+    """Return what makes arrays of zeros, of so many bytes in all: in memory, or in files that are gone with them.
+
+    Raises
+    ------
+    DataError
+        Neither memory nor disk has room.
+    """
+    if size <= IN_MEMORY:
+        return np.zeros
     folder, free = tempfile.gettempdir(), shutil.disk_usage(tempfile.gettempdir()).free
     if size > free:
         raise DataError(
             f"the results need {size / 1e9:.3g} GB, found {free / 1e9:.3g} GB free in {folder}; make room there, "
-            "leave out the reconstructions, or inspect a part of the stack"
+            "leave out the reconstructions, or inspect a part of the images"
         )
 
     def make(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

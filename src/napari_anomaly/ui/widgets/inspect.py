@@ -23,6 +23,7 @@ from napari_anomaly.ui.inspecting import Found, inspect_folder, show_stack
 from napari_anomaly.ui.layers import in_words
 from napari_anomaly.ui.opening import Looked, bring, looking_at, put_away, show_looked
 from napari_anomaly.ui.remembered import recall, remember
+from napari_anomaly.ui.scanning import Scanned, is_large, scan_layer, show_scan
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.sheet import UNUSABLE
 from napari_anomaly.ui.streaming import Stream
@@ -80,7 +81,11 @@ class InspectWidget(QScrollArea):
         if detector is None:
             return
         keep = self.reconstruction.isChecked()
-        if layer is not None:
+        if layer is not None and is_large(detector, layer):
+            self.panel.run(
+                lambda: scan_layer(detector, layer), lambda scanned: self._show_scan(scanned, keep)
+            )
+        elif layer is not None:
             start = number_shown(self._viewer, layer)
             stream = Stream(detector, layer, start=start, reconstruction=keep)
             self.panel.run(
@@ -152,6 +157,13 @@ class InspectWidget(QScrollArea):
         self._list(stream.inspected)
         self.panel.say(stream.in_words())
         self._did(stream.source.name, stream.reconstruction)
+
+    def _show_scan(self, scanned: Scanned, keep: bool) -> None:
+        put_away(self._viewer, but=scanned.source)
+        show_scan(self._viewer, scanned)
+        self.session.inspected = scanned.inspected
+        self.panel.say(scanned.in_words())
+        self._did(scanned.source.name, keep)
 
     def _left(self, stream: Stream) -> str:
         if not stream.results:

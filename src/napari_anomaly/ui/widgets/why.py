@@ -24,6 +24,7 @@ from napari_anomaly.ui.forms import form_layout
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.nearest import MOST, SECONDS, Nearest, likely_normals, nearest, normals_of
 from napari_anomaly.ui.planes import names_of
+from napari_anomaly.ui.scanning import is_large
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.shortcuts import NEXT_REGION, PREVIOUS_REGION, SIDE_BY_SIDE
 from napari_anomaly.ui.side_by_side import (
@@ -177,7 +178,13 @@ class WhyWidget(QScrollArea):
 
     def _reconstruct_first(self, family: Family) -> None:
         detector, source, known = self.session.detector, family.source, family.anomaly_map
-        if family.reconstruction is not None or detector is None or source is None or known is None:
+        if (
+            family.reconstruction is not None
+            or detector is None
+            or source is None
+            or known is None
+            or is_large(detector, source)  # a scan keeps none
+        ):
             self._arrange()
             return
         images, maps = slices(source), slices(known)
