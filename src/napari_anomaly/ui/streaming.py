@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,7 +142,13 @@ class Stream:
             np.array(scores, np.float64),
             detector=self._detector,
             layer=str(self.source.unique_id),
+            folder=self._folder,
         )
+
+    @property
+    def _folder(self) -> Path | None:
+        about = self.source.metadata
+        return Path(about["path"]) if about.get("path") and about.get("sample") else None
 
     def in_words(self) -> str:
         """Say what was found by now."""

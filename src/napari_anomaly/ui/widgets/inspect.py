@@ -28,6 +28,7 @@ from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.sheet import UNUSABLE
 from napari_anomaly.ui.streaming import Stream
 from napari_anomaly.ui.widgets.copying import CopyButton
+from napari_anomaly.ui.widgets.deciding import KeptDecisions
 from napari_anomaly.ui.widgets.folder import FolderTable
 from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
@@ -58,6 +59,7 @@ class InspectWidget(QScrollArea):
         self.panel = WorkPanel("Inspect", self.inspect)
         self.header = Header(self.session, self.source, self.panel)
         self.table = FolderTable(viewer, self.session)
+        self.kept = KeptDecisions(self.session, self)
         self._opening: int | None = None  # the image that the running job opens
         self._filling: Stream | None = None  # the stack that the running job inspects
         self._lay_out()
@@ -65,6 +67,7 @@ class InspectWidget(QScrollArea):
         self.table.moved.connect(self._bring)
         self.table.opened.connect(self.open)
         self.panel.toggled.connect(self._busy)
+        self.kept.failed.connect(lambda text: self.panel.say(text, error=True))
         self.session.changed.connect(self._show_detector)
         self.source.recall(recall().folder)
         self._follow_viewer()
@@ -74,6 +77,11 @@ class InspectWidget(QScrollArea):
         """Follow the viewer's layers; napari calls this."""
         self.source.refresh()
         self.table.refresh_truth()
+
+    def hideEvent(self, event: Any) -> None:
+        """Keep what a person said of the images before the page goes."""
+        self.kept.keep_before_leaving()
+        super().hideEvent(event)
 
     def inspect(self) -> None:
         """Inspect what is chosen; layers and scores are shown."""
