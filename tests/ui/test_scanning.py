@@ -151,6 +151,7 @@ def test_the_page_scans_it_and_cancels(qtbot, viewer, page, large):
     assert page.panel.state.text().startswith("scanned in 9 fields of 40 x 48 pixels")
     assert [layer.name for layer in viewer.layers][1:] == ["web anomaly map", "web anomaly regions"]
     assert page.table.rows.rowCount() == 1
+    assert page.session.inspected.at_present(page.session.detector) is not page.session.detector
     assert page.table.rows.index(0, 3).data() == "fail"
     again = ViewerModel()
     again.add_image(large, name="web")

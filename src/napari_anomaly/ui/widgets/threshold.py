@@ -99,7 +99,9 @@ class ThresholdWidget(QScrollArea):
 
     @property
     def _scores(self) -> Scores:
-        inspected = self.session.inspected
+        inspected, detector = self.session.inspected, self.session.detector
+        if inspected is not None and inspected.at_present(detector) is not detector:
+            inspected = None  # on another scale: another detector's, or of a scan
         family = family_of(self._viewer)
         about = family.regions.metadata if family and family.regions is not None else {}
         same = inspected is not None and about.get("score") == inspected.scores.tolist()
