@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from qtpy.QtWidgets import QApplication
 from superqt.utils import WorkerBase
 
 import napari_anomaly as na
@@ -16,7 +17,9 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.comparing import inspect_with
+from napari_anomaly.ui.scripts import Action, loaded
 from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.side_by_side import DetectorsPage
 
 SECONDS = 60_000  # milliseconds that a compilation may take on a busy machine
@@ -122,6 +125,29 @@ def test_the_widget_shows_what_each_detector_finds(qtbot, viewer, widget, files)
     widget.list.item(0).setSelected(True)
     widget.remove_button.click()
     assert widget.panel.state.text() == "add two or more detectors"
+
+
+@pytest.mark.parametrize(("present", "count"), [(False, 2), (True, None)])
+def test_what_it_copies_compares_again(qtbot, viewer, widget, files, present, count):
+    images = np.random.default_rng(1).integers(90, 160, (2, 24, 24), np.uint8)
+    viewer.add_image(images if count else images[0], name="it's")
+    widget.reset_choices()
+    made = na.load(files[0])
+    widget._session.did(Action(loaded(files[0]), makes=made))
+    widget._session.detector = made.calibrate(false_alarm=0.5)
+    widget.present.setChecked(present)
+    widget.add(*files[present:])
+    (button,) = widget.findChildren(CopyButton)
+    widget.panel.press()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 9, timeout=SECONDS)
+    button.copy()
+    again = ViewerModel()
+    again.add_image(viewer.layers["it's"].data, name="it's")
+    exec(compile(QApplication.clipboard().text(), "copied", "exec"), {"viewer": again})
+    assert [layer.name for layer in again.layers] == [layer.name for layer in viewer.layers]
+    for one, other in zip(again.layers, viewer.layers, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+        assert one.metadata.get("threshold") == other.metadata.get("threshold")
 
 
 def test_the_graphics_card_is_shared_before_a_detector_is_read(monkeypatch):

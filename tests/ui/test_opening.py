@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_anomaly.core.data.files import write_png
+from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.data.folders import Dataset
-from napari_anomaly.core.errors import DataError, ImageError
+from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Sample
-from napari_anomaly.ui.family import TRUTH, belonging
+from napari_anomaly.ui.counting import FolderCount
+from napari_anomaly.ui.family import TRUTH, belonging, family_of
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import inspect_folder, show_stack
 from napari_anomaly.ui.opening import bring, looking_at, put_away, show_looked, shown
@@ -165,3 +166,58 @@ def test_an_image_is_remembered_by_its_file():
     inspected = Inspected((sample.name,), np.zeros(1), (sample,), Dataset(Path(), (sample,)))
     assert inspected.key(0) == "x.tif[2]"
     assert Inspected(("slice [0]",), np.zeros(1)).key(0) == "slice [0]"
+
+
+@pytest.fixture
+def masked(folder):
+    """A folder with a defect, whose mask has two parts."""
+    mask = np.zeros((12, 16), bool)
+    mask[2:4, 2:4] = mask[8, 8:12] = True
+    write_png(folder / "test" / "hole" / "d.png", np.full((12, 16), 70, np.uint8))
+    write_mask(folder / "ground_truth" / "hole" / "d_mask.png", mask)
+    return folder, mask
+
+
+def test_a_mask_is_the_ground_truth_of_the_image_that_is_opened(viewer, masked):
+    folder, mask = masked
+    inspected = finished(inspect_folder(Mean(), folder, most=0)).inspected
+    number = inspected.names.index("test/hole/d.png")
+    source, *_, truth = opened(viewer, inspected, number)
+    family = family_of(viewer, source)
+    assert family.truth is truth
+    np.testing.assert_array_equal(truth.data > 0, mask)
+    assert np.unique(truth.data).tolist() == [0, 1, 2]
+    count = FolderCount(viewer, [family])
+    count.work(60)
+    assert (count.totals.regions, count.totals.escapes, count.unknown) == (2, 2, 0)
+    opened(viewer, inspected, 0)
+    assert truth not in viewer.layers  # it is in its file
+    *_, truth = opened(viewer, inspected, number)
+    truth.paint((6, 6), 3)
+    opened(viewer, inspected, 0)
+    assert truth in viewer.layers
+    assert unsaved_in(viewer, inspected)[number]
+
+
+def test_masks_are_the_ground_truth_of_a_stack_once(viewer, masked):
+    folder, mask = masked
+    found = finished(inspect_folder(Mean(), folder))
+    number = found.inspected.names.index("test/hole/d.png")
+    source, *_, truth = show_stack(viewer, found, "stack")
+    assert family_of(viewer, source).truth is truth
+    np.testing.assert_array_equal(truth.data[number] > 0, mask)
+    assert truth.data.astype(bool).sum() == mask.sum()
+    assert truth.metadata["dirty"] == set()
+    labels = [layer for layer in viewer.layers if "ground truth" in layer.name]
+    show_stack(viewer, found, "again")
+    assert [layer for layer in viewer.layers if "ground truth" in layer.name] != labels
+    assert len(viewer.layers) == 2 * 5
+
+
+def test_a_mask_that_cannot_be_used_is_named_and_left_out(viewer, masked):
+    folder, _ = masked
+    write_mask(folder / "ground_truth" / "hole" / "d_mask.png", np.ones((5, 5), bool))
+    with pytest.warns(DataWarning, match=r"d_mask\.png.*shown without ground truth"):
+        found = finished(inspect_folder(Mean(), folder))
+    assert found.masks == (None,) * 3
+    assert not any("truth" in layer.name for layer in show_stack(viewer, found, "stack"))

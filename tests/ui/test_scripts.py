@@ -14,7 +14,7 @@ import napari_anomaly.ui.widgets.inspect as inspect_module
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed, to_plain
-from napari_anomaly.ui.scripts import Action, compared, inspected, loaded, text_of, trained
+from napari_anomaly.ui.scripts import Action, inspected, loaded, text_of, trained
 from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.inspect import InspectWidget
 from napari_anomaly.ui.widgets.train import TrainWidget
@@ -69,7 +69,7 @@ def test_training_thresholds_and_inspection_of_layers_run_again(qtbot, viewer, m
     layer = viewer.layers[0]
     button = next(one for one in train.findChildren(QPushButton) if isinstance(one, CopyButton))
     assert not button.isEnabled()
-    assert button.toolTip() == "nothing to copy yet: train, load or inspect first"
+    assert button.toolTip() == "nothing to copy yet: train, load, inspect or compare first"
     train.reset_choices()
     train.source.choose(layer)
     train.form.fields["method.scales"].value = "1,"
@@ -112,10 +112,6 @@ def test_folders_need_no_viewer(normals, tmp_path, capsys):
 
     file = expected.save(tmp_path / "it's.anomaly")
     same(expected, run(text_of(Action(loaded(file), expected), None, expected))["detector"])
-    viewer = ViewerModel()
-    viewer.add_image(normals[:2], name="two")
-    run(text_of(action, Action(compared("two", [file]), alone=True), expected), viewer)
-    assert viewer.layers["two it's anomaly map"].data.shape == (2, 40, 48)
 
 
 @pytest.mark.parametrize("name", RECIPES)

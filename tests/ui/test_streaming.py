@@ -13,7 +13,7 @@ from napari_anomaly.ui.family import family_of, number_shown
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.numbering import DIGESTS, digest
 from napari_anomaly.ui.painted import numbers_of
-from napari_anomaly.ui.recutting import families_of, judge_anew, recut_all, show_all
+from napari_anomaly.ui.recutting import families_of, is_stale, judge_anew, recut_all, show_all
 from napari_anomaly.ui.streaming import Stream, nearest_first
 
 
@@ -126,6 +126,41 @@ def test_thresholds_cut_it_anew_once_it_is_done_and_not_while_it_fills(viewer, d
     assert show_all(family, cuts, detector.calibration) == [1]  # painted in
     np.testing.assert_array_equal(regions.data > 0, kept > 0)
     assert numbers_of(stream.inspected, stream.source) == [0, 1, 2, 3, 4]
+
+
+def test_a_threshold_that_moves_meanwhile_holds_for_what_was_found_and_what_comes(
+    viewer, detector, parts
+):
+    stream = Stream(detector, viewer.add_image(parts))
+    steps = stream.steps()
+    next(steps)
+    next(steps)
+    regions = stream.show(viewer)[-1]
+    regions.data_setitem((np.array([0]), np.array([0]), np.array([0])), 99)
+    kept = regions.data[0].copy()
+    moved = detector.calibrate(false_alarm=0.5)
+    assert moved.calibration.map_threshold < detector.calibration.map_threshold
+    stream.follow(moved)
+    stream.follow(na.fit(list(parts[[0, 2, 4]].repeat(3, 0)), "linear"))  # another's scores
+    said = [step.stage for step in steps]
+    assert said.count("cutting regions") == 2
+    assert stream.show(viewer)[-1] is regions
+    expected = [moved.inspect(image) for image in parts]
+    np.testing.assert_array_equal(regions.data[0], kept)  # painted in
+    for found, one in list(zip(regions.data, expected, strict=True))[1:]:
+        np.testing.assert_array_equal(found > 0, one.labels > 0)
+    verdicts = [one.verdict for one in expected]
+    assert regions.metadata["verdict"] == verdicts
+    assert [stream.results[k].verdict for k in range(5)] == verdicts
+    assert regions.metadata["map_threshold"] == moved.calibration.map_threshold
+    assert regions.features["index"].tolist() == list(range(len(regions.features)))
+    rows = regions.features[["index", "image", "area"]].dropna().to_numpy()
+    assert set(rows[:, 1]) >= {1, 3}
+    for label, image, area in rows[rows[:, 1] != 0]:
+        where = np.argwhere(regions.data == label)
+        assert (len(where), set(where[:, 0])) == (area, {image})
+    (family,) = families_of(viewer, moved)
+    assert not is_stale(family, moved.calibration)
 
 
 class Watched:

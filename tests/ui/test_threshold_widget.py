@@ -76,6 +76,12 @@ def test_arrow_keys_go_from_one_rate_to_the_next_and_regions_follow(qtbot, page)
     assert labels.metadata["verdict"] == ["fail", "fail"]
 
 
+def test_scores_on_another_scale_are_not_set_against_the_limit(page):
+    other = FixedDetector(calibration=Calibration(NINE + 1, NINE, 0.1))  # of a scan, say
+    page.session.inspected = Inspected(("a",), np.array([8.5]), detector=other)
+    assert page.verdicts.text().startswith("Nothing inspected yet")
+
+
 def test_a_rate_that_the_normals_do_not_support_is_refused(page):
     page.rate.setValue(1)
     assert page.state.text().startswith(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QWidget
 from superqt.utils import WorkerBase
 
 from napari_anomaly.core.data.files import write_png
@@ -265,6 +266,27 @@ def test_a_click_on_a_region_explains_it(qtbot, viewer, page):
     assert (
         page.pictures.captions[1].text().startswith("nearest normal: n.png, y 0, x 0; differs by")
     )
+
+
+def test_while_a_moved_limit_is_followed_there_is_no_limit_to_compare_with(qtbot, viewer, page):
+    single(viewer)
+    viewer.layers["part anomaly regions"].metadata["map_threshold"] = None  # images differ
+    page.refresh()
+    page.show_region(1)
+    assert page.numbers["peak"].text() == "9"
+
+
+def test_closing_the_page_goes_back_to_one_view(qtbot, viewer, page):
+    dock = QWidget()
+    qtbot.addWidget(dock)
+    page.setParent(dock)
+    single(viewer)
+    page.refresh()
+    before = state(viewer)
+    page.toggle_sides()
+    assert state(viewer) != before
+    page.setParent(None)  # what napari does with a dock that is closed
+    assert state(viewer) == before
 
 
 def test_keys_walk_and_turn_and_go_with_the_page(qtbot, viewer):

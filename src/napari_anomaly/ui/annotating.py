@@ -153,14 +153,16 @@ def truth_of(viewer: "ViewerModel", source: "Image") -> "Labels | None":
     return found[-1] if found else None
 
 
-def new_truth(viewer: "ViewerModel", source: "Image") -> "Labels":
-    """Add an empty ground truth that lies on an image or stack."""
+def new_truth(
+    viewer: "ViewerModel", source: "Image", labels: Int[np.ndarray, "*n y x"] | None = None
+) -> "Labels":
+    """Add a ground truth that lies on an image or stack, empty unless labels are given."""
     from napari.utils.colormaps import CyclicLabelColormap
 
     data = source.data[0] if source.multiscale else source.data
     about = {key: source.metadata[key] for key in ABOUT if key in source.metadata}
     return viewer.add_labels(
-        np.zeros(data.shape[: source.ndim], np.int32),
+        np.zeros(data.shape[: source.ndim], np.int32) if labels is None else labels,
         name=f"{source.name} ground truth",
         colormap=CyclicLabelColormap(list(COLOURS), name="ground truth"),
         opacity=0.5,

@@ -143,12 +143,13 @@ def forget(sidecar: Sidecar, numbers: Iterable[int]) -> None:
         file = sidecar.file(number)
         file.unlink(missing_ok=True)
         for folder in file.relative_to(sidecar.folder).parents:
-            _remove_if_empty(sidecar.folder / folder)
+            forget_folder(sidecar.folder / folder)
     if sidecar.folder.parent.name == FOLDER:  # ours; a folder that was chosen stays
-        _remove_if_empty(sidecar.folder.parent)
+        forget_folder(sidecar.folder.parent)
 
 
-def _remove_if_empty(folder: Path) -> None:
+def forget_folder(folder: Path) -> None:
+    """Remove a folder if it is empty."""
     try:
         folder.rmdir()
     except OSError:  # not empty, not there, or not ours to remove
@@ -157,9 +158,25 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _folder(source: "Image", shape: tuple[int, ...], chosen: Path | None) -> Path:
     root = source.metadata.get("path")
-    if root and chosen is None and os.access(root, os.W_OK):
-        return Path(root) / FOLDER / "labels"
     identity = str(root or source.source.path or f"{source.name} {shape}")
+    folder = kept_in(root, identity, chosen)
+    return folder / "labels" if folder.name == FOLDER else folder
+
+
+def kept_in(root: str | None, identity: str, chosen: Path | None) -> Path:
+    """Return the folder for what is kept of some images.
+
+    Parameters
+    ----------
+    root : str or None
+        Their own folder, which has it where it can be written and no other was chosen.
+    identity : str
+        Tells them from others, and names a folder of theirs elsewhere.
+    chosen : Path or None
+        What that lies in; None: the user's data folder.
+    """
+    if root and chosen is None and os.access(root, os.W_OK):
+        return Path(root) / FOLDER
     stem = re.sub(r"[^\w-]+", "_", Path(identity).stem)[:60]
     parent = chosen or platformdirs.user_data_path("napari-anomaly") / "labels"
     return parent / f"{stem}-{zlib.crc32(identity.encode()):08x}"

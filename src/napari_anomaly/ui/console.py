@@ -15,6 +15,7 @@ from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import Found, inspect_folder, show_stack
 from napari_anomaly.ui.normals import LayerNormals
 from napari_anomaly.ui.opening import looking_at, show_looked
+from napari_anomaly.ui.scanning import is_large, scan_layer, show_scan
 from napari_anomaly.ui.streaming import Stream
 
 if TYPE_CHECKING:
@@ -68,19 +69,27 @@ def inspect_layer(
     Returns
     -------
     list of Layer
-        Reconstruction, anomaly map, anomaly regions; they fill while it works.
+        Reconstruction, anomaly map, anomaly regions; they fill while it works. Of one image that is much larger than
+        the training images, which is scanned (:func:`napari_anomaly.scan`), the last two, once it is done.
 
     Raises
     ------
     ImageError
         None of the images can be inspected.
+    RecipeError
+        The image is to be scanned, and the detector cannot.
     """
-    start = number_shown(viewer, layer)
-    stream = Stream(detector, layer, start=start, reconstruction=reconstruction)
-    _watched(stream.steps(), lambda _: stream.show(viewer))
     from napari_anomaly.ui.session import session_of  # its signals come with napari
 
     session = session_of(viewer)
+    if is_large(detector, layer):
+        scanned = _watched(scan_layer(detector, layer))
+        added = show_scan(viewer, scanned)
+        session.detector, session.inspected = detector, scanned.inspected
+        return added
+    start = number_shown(viewer, layer)
+    stream = Stream(detector, layer, start=start, reconstruction=reconstruction)
+    _watched(stream.steps(), lambda _: stream.show(viewer))
     session.detector, session.inspected = detector, stream.inspected
     return stream.show(viewer)
 

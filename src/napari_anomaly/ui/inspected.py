@@ -1,6 +1,7 @@
 """A folder's or a layer's images as a list: what is known of each, and what was found."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,8 @@ class Inspected:
         Why an image cannot be inspected; empty where nothing is wrong with it.
     detector : Detector or None
         Which gave the scores.
+    folder : Path or None
+        Where the images of a layer lie, if they are a folder's.
     layer : str or None
         The ``unique_id`` of the layer that shows the images, of a folder those with a score; None where each is opened
         by itself.
@@ -44,6 +47,12 @@ class Inspected:
     reasons: tuple[str, ...] = ()
     detector: "Detector | None" = None
     layer: str | None = None
+    folder: Path | None = None
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the images, where it is known."""
+        return self.folder if self.dataset is None else self.dataset.root
 
     def verdicts(self, calibration: "Calibration") -> list[Verdict | None]:
         """Return each image's verdict at the calibration's present rates; None without a score."""
@@ -72,8 +81,6 @@ class Inspected:
         return detector if same else own
 
     def key(self, number: int) -> str:
-        """Return what an image is remembered by when its folder is inspected again."""
-        if not self.samples:
-            return self.names[number]
-        sample = self.samples[number]
-        return f"{sample.path}[{sample.page}]"
+        """Return what an image is remembered by when its folder is inspected again, as a folder or as a layer."""
+        name = self.names[number]
+        return name if self.root is None else str(self.root / name)

@@ -14,6 +14,7 @@ from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.core.types import Inspection, Progress, Sample
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.layers import add_to_viewer
+from napari_anomaly.ui.masks import add_truth, mask_if_any
 from napari_anomaly.ui.readers import sample_metadata
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Found:
         One per image with a score; empty if they differ in shape or need too much memory together.
     images : tuple of array
         The images of a folder; empty for a layer, which shows them already, and where there are no results.
+    masks : tuple of array or None
+        Of the images of a folder that has masks, ``(y, x)`` each, None for those without.
     metadata : dict
         Where these came from, one list entry per image; see ``layers.ABOUT``.
     """
@@ -45,6 +48,7 @@ class Found:
     inspected: Inspected
     results: tuple[Inspection, ...]
     images: tuple[np.ndarray, ...] = ()
+    masks: tuple[np.ndarray | None, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -108,14 +112,14 @@ def inspect_folder(
                 unusable.append((sample, str(error)))
             else:
                 scores.append((sample, result.score))
-                kept.add(np.asarray(image), result)
+                kept.add(np.asarray(image), result, sample)
             yield Progress("inspecting", count, max(count, len(samples)))
     if not scores:
         why = f"; the last one: {unusable[-1][1]}" if unusable else ""
         raise DataError(f"{folder}: none of its images can be inspected by this detector{why}")
     about = sample_metadata(dataset, [sample for sample, _ in scores]) if kept.images else {}
     inspected = _listed(detector, dataset, scores, unusable)
-    return Found(inspected, tuple(kept.results), tuple(kept.images), about)
+    return Found(inspected, tuple(kept.results), tuple(kept.images), tuple(kept.masks), about)
 
 
 def show_stack(viewer: "ViewerModel", found: Found, name: str) -> "list[Layer]":
@@ -124,7 +128,7 @@ def show_stack(viewer: "ViewerModel", found: Found, name: str) -> "list[Layer]":
     Returns
     -------
     list of Layer
-        The images, then what ``add_to_viewer`` adds.
+        The images, then what ``add_to_viewer`` adds, then the folder's masks as ground truth, if there are any.
     """
     source = viewer.add_image(
         np.stack(found.images),
@@ -135,7 +139,8 @@ def show_stack(viewer: "ViewerModel", found: Found, name: str) -> "list[Layer]":
     )
     reconstruction = found.results[0].reconstruction.size > 0
     results = list(found.results)
-    return [source, *add_to_viewer(viewer, results, source=source, reconstruction=reconstruction)]
+    added = add_to_viewer(viewer, results, source=source, reconstruction=reconstruction)
+    return [source, *added, *add_truth(viewer, source, found.masks)]
 
 
 def lean(result: Inspection, reconstruction: bool) -> Inspection:
@@ -146,18 +151,22 @@ def lean(result: Inspection, reconstruction: bool) -> Inspection:
 
 
 class _Kept:
-    """Images and results as long as they are of one shape and need no more than so many bytes; then none."""
+    """Images, results and masks as long as they are of one shape and need no more than so many bytes; then none."""
 
     def __init__(self, most: int) -> None:
         self.images: list[np.ndarray] = []
         self.results: list[Inspection] = []
+        self.masks: list[np.ndarray | None] = []
         self._left = most
         self._given_up = False
 
-    def add(self, image: np.ndarray, result: Inspection) -> None:
-        self._left -= image.nbytes + sum(
-            one.nbytes for one in (result.reconstruction, result.anomaly_map, result.labels)
-        )
+    def add(self, image: np.ndarray, result: Inspection, sample: Sample) -> None:
+        if self._given_up:
+            return
+        mask = mask_if_any(sample, image.shape)
+        arrays = (image, result.reconstruction, result.anomaly_map, result.labels)
+        self._left -= sum(one.nbytes for one in arrays) + (0 if mask is None else mask.nbytes)
+        self.masks.append(mask)
         self.images.append(image)
         self.results.append(result)
         first = self.images[0]
@@ -165,6 +174,7 @@ class _Kept:
         self._given_up |= self._left < 0 or not alike
         if self._given_up:
             self.images.clear()
+            self.masks.clear()
             self.results.clear()
 
 

@@ -1,10 +1,12 @@
 """Regions are numbered 1..N over all images of a layer: napari's features table takes row k for label k."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
+import scipy.ndimage
+from jaxtyping import Int
 
 from napari_anomaly.core.types import Inspection, Region
 
@@ -16,6 +18,8 @@ DIGESTS = "digests"
 
 BACKGROUND: dict[str, Any] = {"index": 0, "image": None}
 """First row of every table."""
+
+_AROUND = np.ones((3, 3))  # pixels that touch at a corner belong together
 
 _COLUMNS = ("index", "image", "area", "max_score", "mean_score", "p_value")
 
@@ -58,3 +62,29 @@ def region_table(rows: Sequence[dict[str, Any]]) -> "pd.DataFrame":
     # whole numbers beside None: napari's status bar leaves out what is None
     table["image"] = pd.Series([row["image"] for row in rows], dtype=object)
     return table
+
+
+def parts(
+    masks: Iterable[np.ndarray | None], shape: tuple[int, ...]
+) -> tuple[Int[np.ndarray, "n y x"], list[int]]:
+    """Number the connected parts of masks from 1 on, over all of them.
+
+    Parameters
+    ----------
+    masks : iterable of array, ``(y, x)``, or None
+        None has no parts.
+    shape : tuple of int
+        ``(n, y, x)``
+
+    Returns
+    -------
+    int32 array, ``(n, y, x)``
+    list of int
+        How many parts each mask has.
+    """
+    labels, counts = np.zeros(shape, np.int32), list[int]()
+    for image, mask in zip(labels, masks, strict=True):
+        found, count = (0, 0) if mask is None else scipy.ndimage.label(mask, _AROUND)
+        image[...] = np.where(found > 0, found + sum(counts), 0)
+        counts.append(count)
+    return labels, counts

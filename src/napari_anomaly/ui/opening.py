@@ -1,7 +1,7 @@
 """One image of a list, read and inspected when it is asked for, and put away again unless a person painted in it."""
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from napari_anomaly.ui.family import ROLE, Family, family_of
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import lean
 from napari_anomaly.ui.layers import add_to_viewer, slide_to
+from napari_anomaly.ui.masks import add_truth, mask_if_any
 from napari_anomaly.ui.painted import DIRTY, numbers_of
 from napari_anomaly.ui.readers import sample_metadata
 
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 OPENED = "opened"
 """Key in the metadata of an image that was opened by itself; its value says whether its regions were painted in."""
 
-Looked = tuple[np.ndarray, Inspection]
+
+class Looked(NamedTuple):
+    """An image, what was found in it, and its folder's mask, if there is one."""
+
+    image: np.ndarray
+    result: Inspection
+    mask: np.ndarray | None
 
 
 def looking_at(
     detector: "Detector", inspected: Inspected, number: int, *, reconstruction: bool = True
 ) -> Generator[Progress, None, Looked]:
-    """Read one image of a folder and inspect it.
+    """Read one image of a folder, inspect it, and read its mask.
 
     Raises
     ------
@@ -40,17 +47,18 @@ def looking_at(
     sample = inspected.samples[number]
     yield Progress(f"opening {sample.name}", 0, 1)
     image = read_image(sample.path, sample.page)
-    return image, lean(named(sample, lambda: detector.inspect(image)), reconstruction)
+    result = lean(named(sample, lambda: detector.inspect(image)), reconstruction)
+    return Looked(image, result, mask_if_any(sample, image.shape))
 
 
 def show_looked(
     viewer: "ViewerModel", inspected: Inspected, number: int, looked: Looked
 ) -> "list[Layer]":
-    """Show an image and its results; what was opened before is put away.
+    """Show an image, its results, and its mask as ground truth; what was opened before is put away.
 
     The view stays where it is if the image before was as large: defects of two images can then be compared.
     """
-    image, result = looked
+    image, result, mask = looked
     before = _size_opened(viewer)
     put_away(viewer)
     about = _about(inspected, number) | {OPENED: {"painted": False}}
@@ -62,7 +70,7 @@ def show_looked(
     added[-1].events.paint.connect(lambda _: about_of(source).update(painted=True))
     if before != image.shape[:2]:
         viewer.reset_view()
-    return [source, *added]
+    return [source, *added, *add_truth(viewer, source, [mask])]
 
 
 def shown(viewer: "ViewerModel", inspected: Inspected, number: int) -> Family | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.ndimage
 
 from napari_anomaly.core.data.files import is_image_name, read_image
 from napari_anomaly.core.data.folders import Dataset, categories, mask_of, open_folder
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Sample
 from napari_anomaly.ui.headers import Header, headers
+from napari_anomaly.ui.numbering import parts
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -243,11 +243,9 @@ def _labels(
     import pandas as pd  # comes with napari
 
     height, width = pages[0].header.shape[:2]
-    data = np.zeros((len(pages), height, width), np.int32)
+    data, counts = parts(map(_mask, pages), (len(pages), height, width))
     rows: list[tuple[int, str, str]] = [(0, "", "background")]
-    for image, page in zip(data, pages, strict=True):
-        regions, count = scipy.ndimage.label(_mask(page), np.ones((3, 3)))
-        image[...] = np.where(regions > 0, regions + len(rows) - 1, 0)
+    for page, count in zip(pages, counts, strict=True):
         rows += [(len(rows) + k, page.sample.name, page.sample.defect) for k in range(count)]
     features = pd.DataFrame(rows, columns=["index", "sample", "defect"])
     stacked = isinstance(about["sample"], list)

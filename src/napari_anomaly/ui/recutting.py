@@ -1,13 +1,13 @@
 """Regions follow the threshold: cut anew from the anomaly maps that are there; no network runs."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_anomaly.core.regions import regions
-from napari_anomaly.core.types import Progress, Region
+from napari_anomaly.core.types import Inspection, Progress, Region
 from napari_anomaly.ui.family import REGIONS, ROLE, Family, family_of, number_shown
 from napari_anomaly.ui.numbering import DIGESTS, digest, region_rows, region_table
 
@@ -54,11 +54,26 @@ def cut(detector: "Detector", anomaly_map: np.ndarray) -> Cut:
     return Cut(inside, labels.ravel()[inside], found)
 
 
+def judged(detector: "Detector", result: Inspection) -> Inspection:
+    """Return what an inspection says at the detector's present thresholds; its pixels are shared."""
+    calibration = detector.calibration
+    known = replace(
+        result, verdict=calibration.verdict(result.score), threshold=calibration.threshold
+    )
+    if not result.localises or result.map_threshold == calibration.map_threshold:
+        return known
+    new = cut(detector, result.anomaly_map)
+    labels = np.zeros_like(result.labels)
+    np.put(labels, new.inside, new.labels)
+    limit = calibration.map_threshold
+    return replace(known, labels=labels, regions=new.regions, map_threshold=limit)
+
+
 def families_of(viewer: "ViewerModel", detector: "Detector") -> list[Family]:
     """List what this detector inspected and can be cut anew, whatever its rates were then.
 
     Maps of another detector have another scale, and maps that are computed when they are looked at cannot be cut
-    without running the network: both are left out, as is what an inspection still fills.
+    without running the network: both are left out, as is what an inspection still fills; that follows by itself.
     """
     families = [
         family_of(viewer, layer) for layer in viewer.layers if layer.metadata.get(ROLE) == REGIONS

@@ -3,7 +3,7 @@
 Names and paths are quoted by ``repr``; the text is written here and run by nobody but the person who pastes it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +64,25 @@ def inspected(source: Source, *, reconstruction: bool) -> str:
     return f"layers = na.inspect_layer(viewer, {_layer(source)}, detector{keep})"
 
 
-def compared(layer: str, files: Sequence[Path]) -> str:
-    """Write a comparison of detectors on one layer."""
-    names = ", ".join(f"{path.stem!r}: na.load({str(path)!r})" for path in files)
+def compared(layer: str, files: Mapping[str, Path | None], *, single: bool) -> str:
+    """Write a comparison of detectors on one layer.
+
+    Parameters
+    ----------
+    layer : str
+    files : mapping
+        From a detector's name to its file; None for the present one.
+    single : bool
+        Whether the layer is one image and no stack.
+    """
+    loads = {name: path and f"na.load({str(path)!r})" for name, path in files.items()}
+    named = ", ".join(f"{name!r}: {load or 'detector'}" for name, load in loads.items())
+    results = "[one.inspect(np.asarray(image)) for image in slices(layer)]"
     return (
+        "import numpy as np\n"
         "from napari_anomaly.ui.layers import slices\n\n"
-        f"layer, detectors = {_layer(layer)}, {{{names}}}\n"
-        "found = {name: [one.inspect(image) for image in slices(layer)] for name, one in detectors.items()}\n"
+        f"layer, detectors = {_layer(layer)}, {{{named}}}\n"
+        f"found = {{name: {results}{'[0]' if single else ''} for name, one in detectors.items()}}\n"
         "na.add_comparison_to_viewer(viewer, found, source=layer)"
     )
 

@@ -1,6 +1,6 @@
 """What the pages share: the viewer's present detector, what it found last, and what a person says of it."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -8,10 +8,8 @@ from napari_anomaly.ui.scripts import Action, text_of
 
 if TYPE_CHECKING:
     from napari_anomaly.core.detector import Detector
+    from napari_anomaly.ui.decisions import Decision
     from napari_anomaly.ui.inspected import Inspected
-
-Decision = Literal["good", "defect"]
-"""What a person says of an image."""
 
 
 class Session:
@@ -68,7 +66,7 @@ class Session:
         self._inspected = inspected
         self.inspected_changed.emit()
 
-    def decide(self, key: str, decision: Decision | None) -> None:
+    def decide(self, key: str, decision: "Decision | None") -> None:
         """Remember what a person says of an image, by its ``Inspected.key``; None forgets it."""
         if decision is None:
             self.decisions.pop(key, None)

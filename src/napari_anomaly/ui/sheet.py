@@ -11,8 +11,8 @@ from napari_anomaly.core.data.folders import natural_key
 
 if TYPE_CHECKING:
     from napari_anomaly.core.calibration import Calibration
+    from napari_anomaly.ui.decisions import Decision
     from napari_anomaly.ui.inspected import Inspected
-    from napari_anomaly.ui.session import Decision
 
 Sheet = dict[str, np.ndarray]
 """From a column's name to its values, one per image: text (object), numbers or bool."""

@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from napari_anomaly.ui.layers import (
 )
 from napari_anomaly.ui.numbering import DIGESTS, region_table
 from napari_anomaly.ui.planes import counting, is_single, names_of
+from napari_anomaly.ui.recutting import judged
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -70,9 +72,16 @@ class Stream:
         self.layers: list[Layer] = []
         self.source, self.reconstruction = layer, reconstruction
         self._detector = detector
+        self._judge = self._wanted = detector  # whose thresholds hold, and shall hold
         self._start, self._place = start, None if is_single(layer) else counting(layer)
         self._filling: Filling | None = None
+        self._listed: list[dict[str, Any]] = []  # the rows that the table of regions shows
         self._ended = False
+
+    def follow(self, detector: "Detector") -> None:
+        """Cut at a detector's thresholds from now on, also what was cut before; nothing if its scores are others."""
+        if self.inspected.at_present(detector) is detector:
+            self._wanted = detector
 
     def steps(self) -> Generator[Progress, None, "Stream"]:
         """Inspect image by image; what was done when it is closed stays.
@@ -95,6 +104,7 @@ class Stream:
         try:
             with closing(in_order(first_alone(self._look), order, ahead=workers())) as found:
                 for done, (number, one) in enumerate(zip(order, found, strict=True), 1):
+                    yield from self._catch_up()
                     if isinstance(one, Inspection):
                         self._keep(number, one)
                     elif done == len(order) and not self.results:
@@ -102,6 +112,7 @@ class Stream:
                     else:
                         warnings.warn(f"{one} (left out)", DataWarning, stacklevel=2)
                     yield Progress("inspecting", done, len(order))
+            yield from self._catch_up()
         finally:
             self._ended = True
         return self
@@ -131,7 +142,13 @@ class Stream:
             np.array(scores, np.float64),
             detector=self._detector,
             layer=str(self.source.unique_id),
+            folder=self._folder,
         )
+
+    @property
+    def _folder(self) -> Path | None:
+        about = self.source.metadata
+        return Path(about["path"]) if about.get("path") and about.get("sample") else None
 
     def in_words(self) -> str:
         """Say what was found by now."""
@@ -152,7 +169,23 @@ class Stream:
         except ImageError as error:
             return ImageError(f"{self.names[number]}: {error}")
 
+    def _catch_up(self) -> Generator[Progress, None, None]:
+        """Cut what is there at the thresholds that are wanted by now."""
+        while self._judge is not self._wanted:
+            judge, filling = self._wanted, self._filling
+            if filling is not None:
+                for done in filling.recut(judge):
+                    yield Progress("cutting regions", done, len(filling.filled))
+                verdict = judge.calibration.verdict
+                self.results = {
+                    number: replace(one, verdict=verdict(one.score))
+                    for number, one in self.results.items()
+                }
+            self._judge = judge
+
     def _keep(self, number: int, result: Inspection) -> None:
+        if self._judge is not self._detector:
+            result = judged(self._judge, result)
         if self._place is not None:
             if self._filling is None:
                 self._filling = Filling(self._place, result, reconstruction=self.reconstruction)
@@ -165,12 +198,14 @@ class Stream:
     def _refresh(self) -> None:
         if self._filling is None:
             return
-        rows, regions = list(self._filling.rows), self.layers[-1]
-        if len(rows) > len(regions.features):
-            regions.features = region_table(rows)
+        rows, regions = self._filling.rows, self.layers[-1]
+        if rows is not self._listed or len(rows) != len(regions.features):
+            regions.features = region_table(list(rows))
+            self._listed = rows
         if self._filling.anomaly_map is not None:
             self.layers[-2].contrast_limits = self._filling.limits
         for layer in self.layers:
+            layer.metadata.update(self._filling.thresholds)
             layer.refresh(extent=False)
 
 

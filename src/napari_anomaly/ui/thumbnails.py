@@ -14,6 +14,9 @@ from napari_anomaly.ui.layers import slices
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+_ENOUGH = 2048
+"""Pixels a side of what is averaged; of a larger image only every so many-th pixel."""
+
 Read = Callable[[int], np.ndarray]
 
 
@@ -32,7 +35,9 @@ def reader_of(viewer: "ViewerModel", inspected: Inspected) -> Read:
         layer = own[0]() if own else None
         if layer is None:
             raise DataError("its layer was removed")
-        return np.asarray(slices(layer)[number])
+        image = slices(layer)[number]
+        step = max(1, max(image.shape[:2]) // _ENOUGH)  # a large image may not fit into memory
+        return np.asarray(image[::step, ::step])
 
     return read
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.ui.family import REGIONS, ROLE, Family, number_shown
 from napari_anomaly.ui.layers import slide_to
+from napari_anomaly.ui.recutting import CUT_AT
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -164,11 +165,17 @@ def finding(
         centroid=(float(y.mean()), float(x.mean())),
         peak=float(scores.max()),
         mean=float(scores.mean()),
-        limit=float(regions.metadata.get("map_threshold", np.nan)),
+        limit=limit_of(regions),
         p_value=float("nan") if known is None else known.p_value,
         inside=seen,
         expected=expected,
     )
+
+
+def limit_of(regions: "Labels") -> float:
+    """Return the value of the map above which a pixel belongs to a region; NaN while images differ in that."""
+    known = regions.metadata.get(CUT_AT)
+    return float("nan") if known is None else float(known)
 
 
 def in_words(found: Finding, calibration: "Calibration | None" = None) -> dict[str, str]:

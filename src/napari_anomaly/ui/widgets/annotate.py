@@ -8,7 +8,6 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QGridLayout,
@@ -24,13 +23,13 @@ from qtpy.QtWidgets import (
 from napari_anomaly.core.errors import AnomalyError, DataError
 from napari_anomaly.ui import annotating, shortcuts
 from napari_anomaly.ui.family import family_of, number_shown
-from napari_anomaly.ui.forms import patient, tip
-from napari_anomaly.ui.layers import is_input
+from napari_anomaly.ui.forms import tip
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.shortcuts import Shortcut
 from napari_anomaly.ui.widgets.keeping import Keeping, images_in_words
+from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import is_alive
-from napari_anomaly.ui.widgets.source import bare
+from napari_anomaly.ui.widgets.source import bare, images_in
 from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
 
 if TYPE_CHECKING:
@@ -46,11 +45,9 @@ class AnnotateWidget(QScrollArea):
         super().__init__()
         self._viewer = viewer
         self.session = session_of(viewer)
-        self._layers: list[Image] = []
         self._told: set[int] = set()
         self._places: list[Place] = []  # where a person clicked: one, or several to be merged
-        self.layer_box, self.chosen, self.state = QComboBox(), _text(), _text()
-        patient(self.layer_box)
+        self.layer_box, self.chosen, self.state = LayerBox(), _text(), _text()
         self.keeping = Keeping(self._painted, self._number)
         self.save_button = QPushButton("Save masks ...")
         self.keys = QToolButton()
@@ -62,8 +59,8 @@ class AnnotateWidget(QScrollArea):
     @property
     def layer(self) -> Image | None:
         """The image layer that is annotated."""
-        number = self.layer_box.currentIndex()
-        return self._layers[number] if 0 <= number < len(self._layers) else None
+        chosen: Image | None = self.layer_box.layer
+        return chosen
 
     @property
     def truth(self) -> Labels | None:
@@ -78,14 +75,7 @@ class AnnotateWidget(QScrollArea):
 
     def reset_choices(self, *_: object) -> None:
         """Follow the viewer's layers, keeping the choice; napari calls this."""
-        before = self.layer
-        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
-        self.layer_box.blockSignals(True)
-        self.layer_box.clear()
-        self.layer_box.addItems([layer.name for layer in self._layers])
-        kept = [k for k, layer in enumerate(self._layers) if layer is before]
-        self.layer_box.setCurrentIndex(kept[0] if kept else len(self._layers) - 1)
-        self.layer_box.blockSignals(False)
+        self.layer_box.offer(images_in(self._viewer))
         self._look()
 
     def accept(self, places: list[Place]) -> None:

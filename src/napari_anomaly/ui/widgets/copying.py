@@ -28,7 +28,7 @@ class CopyButton(QPushButton):
             script = self._session.script
             self.setDisabled(script is None)
             self.setToolTip(
-                "nothing to copy yet: train, load or inspect first"
+                "nothing to copy yet: train, load, inspect or compare first"
                 if script is None
                 else "copy what was done last as Python, for napari's console"
             )

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_anomaly.core.calibration import Calibration
-    from napari_anomaly.ui.session import Decision, Session
+    from napari_anomaly.ui.decisions import Decision
+    from napari_anomaly.ui.session import Session
 
 _WIDTHS = {"": 40, "image": 100, "score": 48, "verdict": 54, "you": 52, "p": 54, "mask": 60}
 _OTHER_WIDTH = 84

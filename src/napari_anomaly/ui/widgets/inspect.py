@@ -23,10 +23,12 @@ from napari_anomaly.ui.inspecting import Found, inspect_folder, show_stack
 from napari_anomaly.ui.layers import in_words
 from napari_anomaly.ui.opening import Looked, bring, looking_at, put_away, show_looked
 from napari_anomaly.ui.remembered import recall, remember
+from napari_anomaly.ui.scanning import Scanned, is_large, scan_layer, show_scan
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.sheet import UNUSABLE
 from napari_anomaly.ui.streaming import Stream
 from napari_anomaly.ui.widgets.copying import CopyButton
+from napari_anomaly.ui.widgets.deciding import KeptDecisions
 from napari_anomaly.ui.widgets.folder import FolderTable
 from napari_anomaly.ui.widgets.header import Header
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
@@ -57,12 +59,15 @@ class InspectWidget(QScrollArea):
         self.panel = WorkPanel("Inspect", self.inspect)
         self.header = Header(self.session, self.source, self.panel)
         self.table = FolderTable(viewer, self.session)
+        self.kept = KeptDecisions(self.session, self)
         self._opening: int | None = None  # the image that the running job opens
+        self._filling: Stream | None = None  # the stack that the running job inspects
         self._lay_out()
         self.load_button.clicked.connect(self._ask_load)
         self.table.moved.connect(self._bring)
         self.table.opened.connect(self.open)
         self.panel.toggled.connect(self._busy)
+        self.kept.failed.connect(lambda text: self.panel.say(text, error=True))
         self.session.changed.connect(self._show_detector)
         self.source.recall(recall().folder)
         self._follow_viewer()
@@ -73,13 +78,22 @@ class InspectWidget(QScrollArea):
         self.source.refresh()
         self.table.refresh_truth()
 
+    def hideEvent(self, event: Any) -> None:
+        """Keep what a person said of the images before the page goes."""
+        self.kept.keep_before_leaving()
+        super().hideEvent(event)
+
     def inspect(self) -> None:
         """Inspect what is chosen; layers and scores are shown."""
         detector, layer, folder = self.session.detector, self.source.layer, self.source.folder
         if detector is None:
             return
         keep = self.reconstruction.isChecked()
-        if layer is not None:
+        if layer is not None and is_large(detector, layer):
+            self.panel.run(
+                lambda: scan_layer(detector, layer), lambda scanned: self._show_scan(scanned, keep)
+            )
+        elif layer is not None:
             start = number_shown(self._viewer, layer)
             stream = Stream(detector, layer, start=start, reconstruction=keep)
             self.panel.run(
@@ -88,6 +102,7 @@ class InspectWidget(QScrollArea):
                 lambda _: self._show_more(stream),
                 left=lambda: self._left(stream),
             )
+            self._filling = stream
         elif folder is not None:
             self.panel.run(
                 lambda: inspect_folder(detector, folder, reconstruction=keep),
@@ -136,7 +151,7 @@ class InspectWidget(QScrollArea):
     def _show_looked(self, inspected: Inspected, number: int, looked: Looked) -> None:
         show_looked(self._viewer, inspected, number, looked)
         self.table.select(number)
-        self.panel.say(f"{inspected.names[number]}: {in_words(looked[1])}")
+        self.panel.say(f"{inspected.names[number]}: {in_words(looked.result)}")
 
     def _show_more(self, stream: Stream) -> None:
         """Show what a layer's inspection found by now."""
@@ -150,6 +165,13 @@ class InspectWidget(QScrollArea):
         self._list(stream.inspected)
         self.panel.say(stream.in_words())
         self._did(stream.source.name, stream.reconstruction)
+
+    def _show_scan(self, scanned: Scanned, keep: bool) -> None:
+        put_away(self._viewer, but=scanned.source)
+        show_scan(self._viewer, scanned)
+        self.session.inspected = scanned.inspected
+        self.panel.say(scanned.in_words())
+        self._did(scanned.source.name, keep)
 
     def _left(self, stream: Stream) -> str:
         if not stream.results:
@@ -210,13 +232,15 @@ class InspectWidget(QScrollArea):
             self.header.refresh()
 
     def _busy(self, running: bool) -> None:
-        self._opening = None
+        self._opening = self._filling = None
         self.load_button.setDisabled(running)
 
     def _show_detector(self) -> None:
         if not is_alive(self):
             return
         detector = self.session.detector
+        if self._filling is not None and detector is not None:
+            self._filling.follow(detector)
         self.detector.setText("none yet" if detector is None else detector_in_words(detector))
         self._check()
 

@@ -10,7 +10,6 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit, LineEdit, SpinBox
 from napari.layers import Labels, Shapes
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -28,6 +27,7 @@ from napari_anomaly.ui.forms import form_layout, patient
 from napari_anomaly.ui.layers import slices, slide_to
 from napari_anomaly.ui.marking import ABSENT, PRESENT, Box, reading_marks
 from napari_anomaly.ui.planes import names_of
+from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import WorkPanel
 from napari_anomaly.ui.widgets.saving import ask_where_to_save
 from napari_anomaly.ui.widgets.source import SourceChooser, bare
@@ -58,15 +58,13 @@ class PresenceWidget(QScrollArea):
         self.absent.line_edit.native.setPlaceholderText("folder of images without it")
         self.absent.line_edit.tooltip = "a folder of images that do not show it"
         self.absent.choose_btn.text = "Browse"
-        self.marks = _LayerBox(
-            "none yet",
+        self.marks = LayerBox("none yet")
+        self.marks.setToolTip(
             f"a Labels layer over the images: paint some of the region with {PRESENT} where it is "
             f"present, with {ABSENT} where it is absent; images without paint are left out",
         )
-        self.region = _LayerBox(
-            "none: whole images",
-            "a Shapes layer whose first rectangle holds the place to look at",
-        )
+        self.region = LayerBox("none: whole images")
+        self.region.setToolTip("a Shapes layer whose first rectangle holds the place to look at")
         self.model = ComboBox(choices=["svm", "cnn"], value="svm")
         self.model.tooltip = (
             "svm: edges and intensities, seconds; cnn: a small network, a minute or more"
@@ -282,35 +280,6 @@ class PresenceWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
-
-
-class _LayerBox(QComboBox):
-    """A choice of layers of one kind, or none."""
-
-    def __init__(self, none: str, tip: str) -> None:
-        super().__init__()
-        self._none, self._layers = none, list[Any]()
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setToolTip(tip)
-        patient(self)
-        self.offer(())
-
-    @property
-    def layer(self) -> Any:
-        """The chosen layer, or None."""
-        number = self.currentIndex() - 1
-        return self._layers[number] if 0 <= number < len(self._layers) else None
-
-    def offer(self, layers: Sequence[Any]) -> None:
-        """List layers, keeping the choice."""
-        before = self.layer
-        self._layers = list(layers)
-        self.blockSignals(True)
-        self.clear()
-        self.addItems([self._none, *(layer.name for layer in layers)])
-        kept = [k for k, layer in enumerate(self._layers) if layer is before]
-        self.setCurrentIndex(1 + kept[0] if kept else 0)
-        self.blockSignals(False)
 
 
 def _folder(edit: FileEdit) -> Path | None:

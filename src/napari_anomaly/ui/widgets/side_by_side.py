@@ -7,7 +7,6 @@ from napari.layers import Image
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -18,12 +17,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_anomaly.ui.comparing import add_comparison_to_viewer, inspect_with
-from napari_anomaly.ui.forms import patient, tip
-from napari_anomaly.ui.layers import is_input, slices
+from napari_anomaly.ui.forms import tip
+from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.planes import is_single, names_of
+from napari_anomaly.ui.scripts import Action, compared
 from napari_anomaly.ui.session import Session
+from napari_anomaly.ui.widgets.copying import CopyButton
+from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
-from napari_anomaly.ui.widgets.source import bare
+from napari_anomaly.ui.widgets.source import images_in
 from napari_anomaly.ui.widgets.train import FILES, in_words
 
 if TYPE_CHECKING:
@@ -43,10 +45,8 @@ class DetectorsPage(QWidget):
         super().__init__()
         self._viewer = viewer
         self._session = session
-        self._layers: list[Image] = []
         self._files: list[Path] = []
-        self.layer_box = QComboBox()
-        patient(self.layer_box)
+        self.layer_box = LayerBox()
         self.list = QListWidget()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.add_button, self.remove_button = QPushButton("Add ..."), QPushButton("Remove")
@@ -69,19 +69,12 @@ class DetectorsPage(QWidget):
     @property
     def layer(self) -> Image | None:
         """The chosen layer."""
-        number = self.layer_box.currentIndex()
-        return self._layers[number] if 0 <= number < len(self._layers) else None
+        chosen: Image | None = self.layer_box.layer
+        return chosen
 
     def reset_choices(self, *_: object) -> None:
-        """Follow the viewer's layers, keeping the choice; napari calls this. What this plugin made is no input."""
-        before = self.layer
-        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
-        self.layer_box.blockSignals(True)
-        self.layer_box.clear()
-        self.layer_box.addItems([layer.name for layer in self._layers])
-        kept = [k for k, layer in enumerate(self._layers) if layer is before]
-        self.layer_box.setCurrentIndex(kept[0] if kept else 0)
-        self.layer_box.blockSignals(False)
+        """Follow the viewer's layers, keeping the choice; napari calls this."""
+        self.layer_box.offer(images_in(self._viewer))
         self._check()
 
     def add(self, *files: Path) -> None:
@@ -97,7 +90,8 @@ class DetectorsPage(QWidget):
         images = slices(layer)
         names = names_of(layer, len(images))
         self.panel.run(
-            lambda: inspect_with(detectors, images, names), lambda found: self._show(found, layer)
+            lambda: inspect_with(detectors, images, names),
+            lambda found: self._show(found, layer, detectors),
         )
 
     @property
@@ -112,7 +106,12 @@ class DetectorsPage(QWidget):
         grid.enabled, grid.stride = self._grid_before or (False, grid.stride)
         self._grid_before = None
 
-    def _show(self, found: "dict[str, list[Inspection]]", layer: Image) -> None:
+    def _show(
+        self,
+        found: "dict[str, list[Inspection]]",
+        layer: Image,
+        detectors: "list[Path | Detector]",
+    ) -> None:
         single = is_single(layer)
         results = {name: one[0] if single else one for name, one in found.items()}
         grid = self._viewer.canvas.grid
@@ -123,6 +122,12 @@ class DetectorsPage(QWidget):
             for name, one in found.items()
         )
         self.panel.say(f"images that fail: {', '.join(told)}")
+        files = {
+            name: one if isinstance(one, Path) else None
+            for name, one in zip(found, detectors, strict=True)
+        }
+        code = compared(layer.name, files, single=single)
+        self._session.did(Action(code, alone=None not in files.values()))
 
     def _check(self) -> None:
         missing = None if self.layer is not None else "open an image layer first"
@@ -176,6 +181,7 @@ class DetectorsPage(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(rows)
         layout.addWidget(self.panel)
+        layout.addWidget(CopyButton(self._session))
         layout.addWidget(self.grid_button)
         layout.addStretch()
         self.list.setMaximumHeight(140)

@@ -13,6 +13,7 @@ from napari_anomaly.ui.forms import patient
 from napari_anomaly.ui.layers import is_input
 from napari_anomaly.ui.planes import CHANNELS, channel_axis, possible_channels
 from napari_anomaly.ui.remembered import start_folder
+from napari_anomaly.ui.widgets.layer_box import LayerBox
 
 FOLDER = "a folder"
 
@@ -30,11 +31,7 @@ class SourceChooser(QWidget):
     def __init__(self, viewer: Any, chosen: Callable[[], None]) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layers: list[Image] = []
-        self.box = QComboBox()
-        self.box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.box = LayerBox(FOLDER)
         self.folder_edit = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
         self.folder_edit.line_edit.native.setPlaceholderText("folder of images")
         self.folder_edit.line_edit.tooltip = "a folder of images, or of the MVTec layout"
@@ -47,7 +44,6 @@ class SourceChooser(QWidget):
             "which axis of the layer holds the colours of one image; the axis labelled c or channel unless chosen "
             "otherwise"
         )
-        patient(self.box)
         patient(self.channels)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -63,8 +59,8 @@ class SourceChooser(QWidget):
     @property
     def layer(self) -> Image | None:
         """The chosen layer, or None for a folder."""
-        number = self.box.currentIndex() - 1
-        return self._layers[number] if 0 <= number < len(self._layers) else None
+        chosen: Image | None = self.box.layer
+        return chosen
 
     @property
     def folder(self) -> Path | None:
@@ -79,12 +75,12 @@ class SourceChooser(QWidget):
             self.box.setCurrentIndex(0)
             self.folder_edit.value = source
         else:
-            names = [layer.name for layer in self._layers]
+            names = [layer.name for layer in self.box.layers]
             self.box.setCurrentIndex(1 + names.index(source.name))
 
     def recall(self, folder: str) -> None:
         """Choose the folder of last time, where it is still there and the viewer shows no images to choose."""
-        if folder and not self._layers and Path(folder).is_dir():
+        if folder and not self.box.layers and Path(folder).is_dir():
             self.choose(Path(folder))
 
     def missing(self) -> str | None:
@@ -95,15 +91,8 @@ class SourceChooser(QWidget):
         return f"{text}: no such folder" if text else "choose a folder or an image layer"
 
     def refresh(self) -> None:
-        """List the viewer's images anew, keeping the choice; what this plugin made is no input."""
-        before = self.layer
-        self._layers = list(filter(is_input, map(bare, self._viewer.layers)))
-        self.box.blockSignals(True)
-        self.box.clear()
-        self.box.addItems([FOLDER, *(layer.name for layer in self._layers)])
-        kept = [k for k, layer in enumerate(self._layers) if layer is before]
-        self.box.setCurrentIndex(1 + kept[0] if kept else 0)
-        self.box.blockSignals(False)
+        """List the viewer's images anew, keeping the choice."""
+        self.box.offer(images_in(self._viewer))
         self._changed()
 
     def _browse(self) -> None:
@@ -132,6 +121,11 @@ class SourceChooser(QWidget):
         if (layer := self.layer) is not None:
             layer.metadata[CHANNELS] = possible_channels(layer)[number - 1] if number else None
             self._chosen()
+
+
+def images_in(viewer: Any) -> list[Image]:
+    """List the viewer's images; what this plugin made is no input."""
+    return list(filter(is_input, map(bare, viewer.layers)))
 
 
 def bare(layer: Any) -> Any:

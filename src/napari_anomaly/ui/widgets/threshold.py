@@ -72,6 +72,7 @@ class ThresholdWidget(QScrollArea):
         self.curve.currentTextChanged.connect(lambda _: self._draw_curve())
         self.session.changed.connect(self._follow)
         self.session.inspected_changed.connect(self._refill)
+        self.session.inspected_changed.connect(self._follow)
         self._follow()
         self._draw_curve()
 
@@ -98,7 +99,9 @@ class ThresholdWidget(QScrollArea):
 
     @property
     def _scores(self) -> Scores:
-        inspected = self.session.inspected
+        inspected, detector = self.session.inspected, self.session.detector
+        if inspected is not None and inspected.at_present(detector) is not detector:
+            inspected = None  # on another scale: another detector's, or of a scan
         family = family_of(self._viewer)
         about = family.regions.metadata if family and family.regions is not None else {}
         same = inspected is not None and about.get("score") == inspected.scores.tolist()

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
@@ -24,6 +24,7 @@ from napari_anomaly.ui.forms import form_layout
 from napari_anomaly.ui.layers import slices
 from napari_anomaly.ui.nearest import MOST, SECONDS, Nearest, likely_normals, nearest, normals_of
 from napari_anomaly.ui.planes import names_of
+from napari_anomaly.ui.scanning import is_large
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.shortcuts import NEXT_REGION, PREVIOUS_REGION, SIDE_BY_SIDE
 from napari_anomaly.ui.side_by_side import (
@@ -38,6 +39,7 @@ from napari_anomaly.ui.why import (
     Listed,
     finding,
     in_words,
+    limit_of,
     listed,
     look_at,
     plane,
@@ -167,9 +169,22 @@ class WhyWidget(QScrollArea):
         elif self.family is not None:
             self._reconstruct_first(self.family)
 
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Go back to one view when the page is closed: napari takes its parent away then."""
+        super().changeEvent(event)
+        closed = event is not None and event.type() == QEvent.Type.ParentChange
+        if closed and self.parentWidget() is None and self._before is not None:
+            self.toggle_sides()
+
     def _reconstruct_first(self, family: Family) -> None:
         detector, source, known = self.session.detector, family.source, family.anomaly_map
-        if family.reconstruction is not None or detector is None or source is None or known is None:
+        if (
+            family.reconstruction is not None
+            or detector is None
+            or source is None
+            or known is None
+            or is_large(detector, source)  # a scan keeps none
+        ):
             self._arrange()
             return
         images, maps = slices(source), slices(known)
@@ -268,7 +283,7 @@ class WhyWidget(QScrollArea):
         names = self._names()
         limit = 0.0
         if self.family is not None and self.family.regions is not None:
-            limit = self.family.regions.metadata.get("map_threshold", 0.0)
+            limit = limit_of(self.family.regions)
         rows = [
             (one.label, one.p_value, one.peak / limit if limit > 0 else one.peak, one.area)
             for one in self._rows
