@@ -36,6 +36,7 @@ def test_what_is_chosen_is_read_and_kept(chosen, tmp_path):
     chosen.computing.device = "cpu"
     chosen.computing.gpu_memory = 0.5
     chosen.computing.cache = 64
+    chosen.computing.own_process = True
     chosen.folders.images = str(tmp_path)
     chosen.folders.autosave = "~/kept"
     chosen.annotating.autosave = False
@@ -44,7 +45,7 @@ def test_what_is_chosen_is_read_and_kept(chosen, tmp_path):
     chosen.colours.outline = "magenta"
     kept = Path("~/kept").expanduser()
     assert preferences() == Preferences(
-        "cpu", 0.5, 64, tmp_path, False, 60, kept, "viridis", "magenta"
+        "cpu", 0.5, 64, True, tmp_path, False, 60, kept, "viridis", "magenta"
     )
     assert "heat_map: viridis" in chosen.config_path.read_text()
 

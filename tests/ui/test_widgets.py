@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import replace
+from multiprocessing import active_children
 
 import imageio.v3 as iio
 import numpy as np
@@ -18,6 +19,7 @@ import napari_anomaly as na
 import napari_anomaly.core.fitting as core
 import napari_anomaly.ui.widgets.train as train_module
 from napari_anomaly.cli import main
+from napari_anomaly.core import apart
 from napari_anomaly.core.data.files import write_png
 from napari_anomaly.core.methods.knobs.linear import Linear
 from napari_anomaly.core.methods.presets import RECIPES
@@ -329,6 +331,47 @@ def test_a_finished_training_leaves_no_state(train, viewer, normals, qtbot, own_
     finish(qtbot, train)
     assert train.session.detector is not None
     assert list((own_cache / "interrupted").iterdir()) == []
+
+
+def test_a_process_of_its_own_that_dies_is_told(train, viewer, normals, qtbot, notes):
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    train.apart.setChecked(True)
+    train.panel.press()
+    qtbot.waitUntil(lambda: bool(active_children()), timeout=SECONDS)
+    active_children()[0].kill()
+    finish(qtbot, train)
+    assert "the training's process was ended from outside" in train.panel.state.text()
+    assert len(notes) == 1
+    assert train.session.detector is None
+
+
+def test_a_process_of_its_own_gives_its_memory_back_and_says_so(
+    train, viewer, detector, normals, qtbot, monkeypatch
+):
+    asked = {}
+
+    def steps(data, recipe, **choices):
+        asked.update(choices)
+        yield Progress("training", 1, 1)
+        return detector
+
+    monkeypatch.setattr(apart, "fit_steps", steps)
+    viewer.add_image(normals)
+    train.reset_choices()
+    train.source.choose(viewer.layers[0])
+    assert not train.apart.isChecked()
+    train.apart.setChecked(True)
+    train.seed.value = 7
+    train.panel.press()
+    finish(qtbot, train)
+    assert train.session.detector is detector
+    assert "all memory that it took is free again" in train.panel.state.text()
+    assert asked["seed"] == 7
+    assert asked["device"] == "auto"
+    train.form.restore()
+    assert not train.apart.isChecked()
 
 
 def test_a_users_error_is_one_sentence(train, viewer, normals, qtbot, notes):

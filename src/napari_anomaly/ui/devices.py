@@ -32,6 +32,17 @@ def share(
     DeviceError
         A GPU is wanted and there is none.
     """
+    wanted = leave_room(environment, wanted)
+    if wanted.device != "auto":
+        from napari_anomaly.core.nn.devices import use  # loads JAX
+
+        use(wanted.device)
+
+
+def leave_room(
+    environment: MutableMapping[str, str] = os.environ, wanted: Preferences | None = None
+) -> Preferences:
+    """Do the part of `share` that needs no JAX and reaches processes of its own, and return the preferences."""
     wanted = wanted or preferences()
     if not any(name in environment for name in _CHOICES):
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -39,10 +50,7 @@ def share(
             environment[_FRACTION] = f"{wanted.gpu_memory:.2f}"
     if wanted.cache != Preferences.cache:
         environment.setdefault(_CACHE, str(wanted.cache))
-    if wanted.device != "auto":
-        from napari_anomaly.core.nn.devices import use  # loads JAX
-
-        use(wanted.device)
+    return wanted
 
 
 def begin() -> str:

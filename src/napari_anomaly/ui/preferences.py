@@ -19,6 +19,8 @@ class Preferences:
         Share of the GPU's memory that may be used, at most; 0 sets no limit.
     cache : int
         MiB of compiled code kept between sessions; 0 keeps none.
+    own_process : bool
+        Whether Train begins with "Train in a process of its own" ticked.
     images : Path or None
         Where dialogs that ask for images begin.
     autosave : bool
@@ -35,6 +37,7 @@ class Preferences:
     device: Literal["auto", "cpu", "gpu"] = "auto"
     gpu_memory: float = 0.0
     cache: int = 256
+    own_process: bool = False
     images: Path | None = None
     autosave: bool = True
     autosave_seconds: int = 5
@@ -55,6 +58,7 @@ def preferences() -> Preferences:
         device=chosen.computing.device,
         gpu_memory=chosen.computing.gpu_memory,
         cache=chosen.computing.cache,
+        own_process=chosen.computing.own_process,
         images=_folder(chosen.folders.images),
         autosave=chosen.annotating.autosave,
         autosave_seconds=chosen.annotating.autosave_seconds,

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_anomaly.core.types import Progress, Running
+from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.drawn import DrawnLayer
 from napari_anomaly.ui.losses import Losses
 from napari_anomaly.ui.plots import ThemedPlot
@@ -32,7 +32,7 @@ class LiveTraining(QWidget):
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__()
         self._losses, self._drawn = Losses(), 0
-        self._running: Running | None = None
+        self._end_early: Callable[[], None] | None = None
         self._samples = DrawnLayer(viewer, "samples")
         self._rebuilt = DrawnLayer(viewer, RECONSTRUCTIONS)
         self.keep = QPushButton("Stop and keep")
@@ -64,7 +64,7 @@ class LiveTraining(QWidget):
     ) -> Callable[[Generator[Progress, None, T]], Generator[Progress, None, T]]:
         """Get ready for a training; return what its steps are to go through, in its thread."""
         losses = self._losses = Losses()
-        self._drawn, self._running = 0, None
+        self._drawn, self._end_early = 0, None
         self.plot.setVisible(False)
         self.keep.setVisible(False)
         self._timer.start()
@@ -75,21 +75,22 @@ class LiveTraining(QWidget):
         if now.picture is not None:
             rebuilt = now.running is not None and now.running.rebuild is not None
             (self._rebuilt if rebuilt else self._samples).show(now.picture)
-        if now.running is not self._running:
-            self._running = now.running
-            self.keep.setVisible(now.running is not None)
-            self.keep.setEnabled(now.running is not None)
+        finish = None if now.running is None else now.running.finish
+        if finish is not self._end_early:  # another training, or none
+            self._end_early = finish
+            self.keep.setVisible(finish is not None)
+            self.keep.setEnabled(finish is not None)
 
     def rest(self) -> None:
         """Nothing runs any more; the curve stays."""
         self._timer.stop()
         self._follow()
-        self._running = None
+        self._end_early = None
         self.keep.setVisible(False)
 
     def _finish(self) -> None:
-        if self._running is not None:
-            self._running.finish()
+        if self._end_early is not None:
+            self._end_early()
             self.keep.setEnabled(False)
 
     def _want(self, wanted: bool) -> None:

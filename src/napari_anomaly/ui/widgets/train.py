@@ -11,6 +11,7 @@ from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -27,16 +28,18 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.recipes import Recipe
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.cropping import crop_of
-from napari_anomaly.ui.devices import begin, device_name, share
+from napari_anomaly.ui.devices import device_name, share
 from napari_anomaly.ui.family import number_shown
 from napari_anomaly.ui.forms import RecipeForm, patient
 from napari_anomaly.ui.interrupted import Interrupted
 from napari_anomaly.ui.memory import release
 from napari_anomaly.ui.normals import LayerNormals, chosen
+from napari_anomaly.ui.preferences import preferences
 from napari_anomaly.ui.remembered import recall, remember
 from napari_anomaly.ui.scripts import Action, loaded, trained
 from napari_anomaly.ui.session import session_of
 from napari_anomaly.ui.steps import with_crop
+from napari_anomaly.ui.training import fit_apart, fit_here
 from napari_anomaly.ui.widgets.copying import CopyButton
 from napari_anomaly.ui.widgets.data import DataForm
 from napari_anomaly.ui.widgets.header import Header
@@ -72,6 +75,12 @@ class TrainWidget(QScrollArea):
         self.about = _text()
         self.settings = QToolButton()
         self.data = DataForm()
+        self.apart = QCheckBox("Train in a process of its own")
+        self.apart.setToolTip(
+            "all the memory that the training takes, of a GPU too, is given back when it ends; it takes some seconds "
+            "more to start. The detector is the same. How this begins is chosen in Preferences"
+        )
+        self._restore_process()
         self.form, self._fold = RecipeForm(RECIPES["linear"]), QVBoxLayout()
         self.rate = FloatSpinBox(value=0, min=0, max=0.5, step=0.01)
         self.rate.native.setDecimals(3)
@@ -130,17 +139,15 @@ class TrainWidget(QScrollArea):
         }
         kept = Interrupted()
         watched = self.live.begin(partial(chosen, data))
+        ready = fit_apart if self.apart.isChecked() else fit_here
         before, rested = self._resting, threading.Event()
         self._resting = rested
 
         def steps() -> "Generator[Progress, None, Detector]":
             try:
                 before.wait(PATIENCE)
-                begin()
-                from napari_anomaly.core.fitting import fit_steps  # loads JAX, in the thread
-
                 normals = data if isinstance(data, str) else data.images
-                fitting = fit_steps(normals, recipe, state_file=kept.folder, **choices)
+                fitting = ready()(normals, recipe, state_file=kept.folder, **choices)
                 return (yield from watched(kept.watch(fitting)))
             finally:
                 rested.set()
@@ -150,7 +157,7 @@ class TrainWidget(QScrollArea):
         code = trained(source, self.method.value, recipe, choices)
         self.panel.run(
             steps,
-            lambda found: self._done(found, code),
+            lambda found: self._trained(found, code, apart=ready is fit_apart),
             self.live.progressed,
             left=kept.in_words,
         )
@@ -166,6 +173,13 @@ class TrainWidget(QScrollArea):
         """Read a detector in the background and make it the present one."""
         remember(detector=str(path))
         self.panel.run(loading(path), lambda found: self._done(found, loaded(path)))
+
+    def _trained(self, detector: "Detector", code: str, *, apart: bool) -> None:
+        self._done(detector, code)
+        if apart:
+            self.panel.say(
+                "the training's process has ended: all memory that it took is free again"
+            )
 
     def _done(self, detector: "Detector", code: str) -> None:
         self.session.detector = detector
@@ -191,6 +205,7 @@ class TrainWidget(QScrollArea):
         arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
         self.settings.setArrowType(arrow)
         self.data.setVisible(unfolded)
+        self.apart.setVisible(unfolded)
         self.form.setVisible(unfolded)
 
     def _new_form(self) -> None:
@@ -198,6 +213,7 @@ class TrainWidget(QScrollArea):
         old, self.form = self.form, RecipeForm(recipe)
         self.form.offer(self._drawn(), old.shapes)
         self.form.restored.connect(self.data.restore)
+        self.form.restored.connect(self._restore_process)
         self.form.setVisible(self.settings.isChecked())
         self._fold.addWidget(self.form)
         self._fold.removeWidget(old)
@@ -205,13 +221,16 @@ class TrainWidget(QScrollArea):
         old.deleteLater()
         self.about.setText((type(recipe.method).__doc__ or "").strip().split("\n")[0])
 
+    def _restore_process(self) -> None:
+        self.apart.setChecked(preferences().own_process)
+
     def _busy(self, running: bool) -> None:
         self.load_button.setDisabled(running)
         self.release_button.setDisabled(running)
         self.release_button.setToolTip(
             "not while a training runs: it uses the memory"
             if running
-            else "forget compiled code and unused arrays; on a GPU this gives its memory to others. "
+            else "forget compiled code and unused arrays; the memory goes to what napari computes next. "
             "Detectors stay and work as before"
         )
         if not running:
@@ -253,6 +272,7 @@ class TrainWidget(QScrollArea):
         rows.addRow("false alarms", self.rate.native)
         rows.addRow(self.settings)
         self._fold.addWidget(self.data)
+        self._fold.addWidget(self.apart)
         self._fold.addWidget(self.form)
         rows.addRow(self._fold)
         for name, field in (("method", self.method), ("false alarms", self.rate)):
