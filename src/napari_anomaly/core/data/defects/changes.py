@@ -56,7 +56,7 @@ def shift(place: Place, rng: np.random.Generator) -> Window:
 
 def missing(place: Place, rng: np.random.Generator) -> Window:
     """Take a piece of the object away: the background shows, or, where there is none, a smooth bare place."""
-    cover = cloud(place.size, rng) if rng.random() < 0.3 else blot(place.size, rng)
+    cover = blot(place.size, rng)
     behind = ~place.whole.foreground
     if behind.any():
         near = place.pixels[~place.inside]

@@ -53,8 +53,8 @@ def texture(place: Place, rng: np.random.Generator) -> Window:
     piece = _turned(_piece(place, rng), rng)
     if rng.random() < 0.5:
         piece = ndimage.zoom(piece, (2, 2, 1), order=1)[: len(piece), : len(piece)]
-    piece = _jittered(1 - piece if rng.random() < 0.5 else piece, rng)
-    return _pasted(place, piece, cloud(place.size, rng) * np.float32(rng.uniform(0.3, 1)))
+    piece = _jittered(1 - piece if rng.random() < 0.5 else piece, rng, shift=0.2)
+    return _pasted(place, piece, cloud(place.size, rng) * np.float32(rng.uniform(0.4, 1)))
 
 
 def _pasted(place: Place, piece: np.ndarray, cover: np.ndarray) -> Window:
@@ -69,7 +69,7 @@ def _outline(place: Place, rng: np.random.Generator) -> np.ndarray:
 def _piece(place: Place, rng: np.random.Generator) -> Window:
     """Cut a window out of one of the other images, or of this one if there is none."""
     donors = place.donors or (place.whole,)
-    return _cut(donors[rng.integers(len(donors))], place, rng)
+    return _cut(donors[int(rng.integers(len(donors)))], place, rng)
 
 
 def _cut(donor: Donor, place: Place, rng: np.random.Generator) -> Window:
@@ -79,14 +79,14 @@ def _cut(donor: Donor, place: Place, rng: np.random.Generator) -> Window:
 
 
 def _turned(piece: Window, rng: np.random.Generator) -> Window:
-    turned = np.rot90(piece, rng.integers(4))
-    return turned[:, ::-1] if rng.random() < 0.5 else turned
+    turned = np.rot90(piece, int(rng.integers(4)))
+    return np.asarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 
 
-def _jittered(piece: Window, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness and contrast a little."""
+def _jittered(piece: Window, rng: np.random.Generator, shift: float = 0.06) -> np.ndarray:
+    """Change brightness, by so much at most, and contrast a little."""
     mean = piece.mean(axis=(0, 1))
-    return np.asarray(mean + rng.uniform(0.8, 1.2) * (piece - mean) + rng.uniform(-0.06, 0.06))
+    return np.asarray(mean + rng.uniform(0.8, 1.2) * (piece - mean) + rng.uniform(-shift, shift))
 
 
 def _feathered(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:

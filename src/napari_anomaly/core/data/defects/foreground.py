@@ -13,6 +13,7 @@ _SIDE = 256  # pixels that a side is looked at with, at most
 _RING = 0.03  # of the shorter side: what counts as the border
 _FAINTEST = 0.04  # difference from the background, in [0, 1], below which nothing is an object
 _LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+_STEEP = 0.7  # of the steepest outline
 
 Farness = Float[np.ndarray, "v u"]
 """Difference from the background's colour on a coarse grid; above 1 is not background."""
@@ -44,8 +45,8 @@ def has_background(images: Sequence[Pixels]) -> bool:
 def foreground_of(image: Pixels) -> Bool[np.ndarray, "y x"]:
     """Find the object of an image with a plain background.
 
-    Its outline is the faintest one that is at least half as steep as the steepest: the shadow around an object is no
-    part of it.
+    Its outline is the faintest one that is nearly as steep as the steepest, at half its height: the shadow around an
+    object is no part of it.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ def foreground_of(image: Pixels) -> Bool[np.ndarray, "y x"]:
         True on the object, without holes; everywhere if none stands out.
     """
     far, size = _farness(image)
-    body = _body(far > _level(far)[0])
+    level = _level(far)[0]
+    body = _body(far > max(level, _half_height(far, level)))
     if not 0.005 < body.mean() < 0.98:
         return np.ones(image.shape[:2], bool)
     return body if size == 1 else _enlarged(body, size, image.shape[:2])
@@ -93,8 +95,16 @@ def _level(far: Farness) -> tuple[float, float]:
     every = 2 if min(far.shape) >= 128 else 1  # a choice among few levels needs no more
     far, slopes = far[::every, ::every], slopes[::every, ::every]
     steep = [_slope_along(far > level, slopes) for level in _LEVELS]
-    chosen = next(k for k, one in enumerate(steep) if one >= 0.5 * max(steep))
+    chosen = next(k for k, one in enumerate(steep) if one >= _STEEP * max(steep))
     return _LEVELS[chosen], steep[chosen] / _LEVELS[chosen]
+
+
+def _half_height(far: Farness, level: float) -> float:
+    """Return the farness in the middle of an outline: half of what lies just inside, where that is low."""
+    around = _outside(far > level)
+    inside = ndimage.binary_dilation(around, iterations=3)
+    inside &= ~ndimage.binary_dilation(around, iterations=2)
+    return float(np.quantile(far[inside], 0.25)) / 2 if inside.any() else level
 
 
 def _slope_along(differs: Coarse, slopes: Farness) -> float:

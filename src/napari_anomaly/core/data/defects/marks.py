@@ -74,11 +74,11 @@ def towards(place: Place, rng: np.random.Generator) -> float:
 def _tint(place: Place, rng: np.random.Generator) -> np.ndarray:
     """Draw a weight for each channel, about 1: grey stays grey."""
     channels = place.pixels.shape[2]
-    return np.ones(1) if channels == 1 else rng.uniform(0.4, 1.6, channels)
+    return np.asarray(np.ones(1) if channels == 1 else rng.uniform(0.4, 1.6, channels))
 
 
 def _mixed(below: Window, above: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    return below + cover[..., None] * (above - below)
+    return np.asarray(below + cover[..., None] * (above - below))
 
 
 def _clipped(pixels: np.ndarray) -> Window:

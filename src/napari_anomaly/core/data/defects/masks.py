@@ -23,7 +23,7 @@ def side_of(size: float) -> int:
 
 def blot(size: float, rng: np.random.Generator) -> Cover:
     """Draw an irregular ellipse."""
-    return _edge(_blot_depth(size, rng))
+    return _edge(_blot_depth(size, rng), size)
 
 
 def disc_depth(size: float, rng: np.random.Generator) -> Cover:
@@ -61,7 +61,7 @@ def cloud(size: float, rng: np.random.Generator) -> Cover:
     """Draw a ragged patch, cut out of Perlin noise, in one piece or several."""
     depth = disc_depth(size, rng)
     n = len(depth)
-    noise = rough((n, n), max(1.0, n / rng.uniform(6, 24)), rng)
+    noise = np.clip(rough((n, n), max(1.0, n / rng.uniform(6, 24)), rng), -1.5, 1.5)
     field = 3 * depth - 1 + noise
     return np.asarray(np.clip(2 * field, 0, 1) * (depth > 0), np.float32)
 
@@ -83,13 +83,11 @@ def _blot_depth(size: float, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(reach(bearing) / longest * (size / 2 - 0.5) - far)
 
 
-def _edge(depth: np.ndarray, size: float | None = None) -> Cover:
+def _edge(depth: np.ndarray, size: float) -> Cover:
     """Turn pixels from the edge inwards into a cover, no wider than a size."""
-    cover = np.clip(depth + 0.5, 0, 1)
-    if size is not None:
-        y, x = _centred(size)
-        cover = cover * (np.maximum(np.abs(y), np.abs(x)) <= size / 2)
-    return np.asarray(cover, np.float32)
+    y, x = _centred(size)
+    fits = np.maximum(np.abs(y), np.abs(x)) <= (size - 1) / 2
+    return np.asarray(np.clip(depth + 0.5, 0, 1) * fits, np.float32)
 
 
 def _centred(size: float) -> tuple[np.ndarray, np.ndarray]:

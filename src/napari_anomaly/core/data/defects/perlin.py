@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 
 def perlin(
-    shape: tuple[int, int], cells: tuple[int, int], rng: np.random.Generator
+    shape: tuple[int, int], cells: tuple[float, float], rng: np.random.Generator
 ) -> Float[np.ndarray, "y x"]:
     """Draw Perlin noise.
 
@@ -33,7 +33,8 @@ def perlin(
     def pull(below: int, right: int) -> np.ndarray:
         """Return the height over each pixel of the plane through a corner of its cell."""
         corner = np.ix_(row + below, column + right)
-        return slopes[0][corner] * (down - below)[:, None] + slopes[1][corner] * (across - right)
+        rise = slopes[0][corner] * (down - below)[:, None]
+        return np.asarray(rise + slopes[1][corner] * (across - right))
 
     v, h = _fade(down)[:, None], _fade(across)
     top = pull(0, 0) * (1 - h) + pull(0, 1) * h

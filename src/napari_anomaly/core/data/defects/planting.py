@@ -170,8 +170,8 @@ def plant(
     if not foreground.any():
         raise DataError("found no place for a defect; expected some True in the foreground")
     whole = Donor(image, foreground)
-    kinds = [kind for kind in planting.kinds if kind != "colour" or image.shape[2] == 3]
-    for _ in range(_TRIES if kinds else 0):
+    kinds = kinds_for(image, planting)
+    for _ in range(_TRIES):
         kind = kinds[rng.integers(len(kinds))]
         place = _place(whole, stock, planting, rng)
         kept = _kept(place, KINDS[kind](place, rng), stock, planting.smallest)
@@ -181,6 +181,16 @@ def plant(
         f"none of {', '.join(planting.kinds)} could be told from the noise ({stock.noise:.2g}) in {_TRIES} tries; "
         "allow other kinds, larger sizes or more contrast"
     )
+
+
+def kinds_for(image: Pixels, planting: Planting) -> tuple[str, ...]:
+    """Return the kinds that may be planted into an image; a grey one has no hue to change."""
+    if image.shape[2] > 1:
+        return planting.kinds
+    grey = tuple(kind for kind in planting.kinds if kind != "colour")
+    if not grey:
+        raise DataError("found a grey image and the kind colour alone; expected other kinds")
+    return grey
 
 
 def _place(whole: Donor, stock: Stock, planting: Planting, rng: np.random.Generator) -> Place:
