@@ -1,5 +1,6 @@
 from .core.coding import decode, encode
 from .core.comparing import Comparison, compare, compare_steps
+from .core.data.defects.planting import Planted, Planting, Stock, plant, stock_of
 from .core.data.folders import Dataset, open_folder
 from .core.detector import Detector, load
 from .core.fitting import fit, fit_steps
@@ -23,6 +24,7 @@ from .core.presence.check import (
     load_presence,
 )
 from .core.report import Report, evaluate
+from .core.synthesising import synthesise
 from .core.tiling import Scan, scan, scan_steps
 from .core.types import Inspection, Progress, Region, Sample
 from .ui.comparing import add_comparison_to_viewer
@@ -42,6 +44,8 @@ __all__ = [
     "Inspection",
     "Linear",
     "OneClassSVM",
+    "Planted",
+    "Planting",
     "Presence",
     "PresenceCheck",
     "Progress",
@@ -51,6 +55,7 @@ __all__ = [
     "SSIMAutoencoder",
     "Sample",
     "Scan",
+    "Stock",
     "add_comparison_to_viewer",
     "add_to_viewer",
     "changed",
@@ -69,7 +74,10 @@ __all__ = [
     "load",
     "load_presence",
     "open_folder",
+    "plant",
     "recipe_of",
     "scan",
     "scan_steps",
+    "stock_of",
+    "synthesise",
 ]

@@ -19,6 +19,7 @@ from napari_anomaly.cli.inspect import inspect, scan
 from napari_anomaly.cli.methods import methods
 from napari_anomaly.cli.presence import presence
 from napari_anomaly.cli.saying import tell, warnings_in_one_line
+from napari_anomaly.cli.synthesise import synthesise
 from napari_anomaly.cli.window import napari
 from napari_anomaly.core.errors import AnomalyError
 
@@ -29,7 +30,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, fit, inspect, scan, evaluate, compare, methods):
+for verb in (demo, fit, inspect, scan, evaluate, compare, synthesise, methods):
     app.command(verb)
 app.command(presence)
 app.command(napari, name=("napari", "widget"))

@@ -1,0 +1,1 @@
+"""Defects planted into normal images: where, of what shape, of what kind, and the exact mask of what changed."""
