@@ -9,7 +9,8 @@ from jaxtyping import Bool, Int
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.family import TRUTH, belonging, family_of, is_truth_of
-from napari_anomaly.ui.layers import ABOUT, place_of
+from napari_anomaly.ui.layers import ABOUT, place_over
+from napari_anomaly.ui.planes import CHANNELS, array_of, counting
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -157,15 +158,16 @@ def new_truth(viewer: "ViewerModel", source: "Image") -> "Labels":
     """Add an empty ground truth that lies on an image or stack."""
     from napari.utils.colormaps import CyclicLabelColormap
 
-    data = source.data[0] if source.multiscale else source.data
+    leading = counting(source)  # an image of several channels has one truth
+    size = array_of(source).shape[len(leading) : len(leading) + 2]
     about = {key: source.metadata[key] for key in ABOUT if key in source.metadata}
     return viewer.add_labels(
-        np.zeros(data.shape[: source.ndim], np.int32),
+        np.zeros((*leading, *size), np.int32),
         name=f"{source.name} ground truth",
         colormap=CyclicLabelColormap(list(COLOURS), name="ground truth"),
         opacity=0.5,
-        metadata=about | belonging(source, TRUTH),
-        **place_of(source, source.ndim),
+        metadata=about | {CHANNELS: None} | belonging(source, TRUTH),
+        **place_over(source, source.ndim),
     )
 
 
