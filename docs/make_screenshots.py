@@ -11,34 +11,59 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from PIL import Image
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget
 
+from napari_anomaly.ui.menus import open_workbench
 from napari_anomaly.ui.widgets.inspect import InspectWidget
 from napari_anomaly.ui.widgets.train import TrainWidget
 
 PLUGIN = "napari-anomaly"
-SECONDS = 120
+HERE = Path(__file__).parents[1]
+FABRIC = "sample_data/fabric"
+COLOURS = Image.Quantize.FASTOCTREE  # keeps those that few pixels have
+PATIENCE = 900
+"""Seconds: a machine may be slow and busy."""
 STEPS = 60
 """Of a training that is shown on its way."""
 
 
-def wait(until: Callable[[], bool] = lambda: False, seconds: float = SECONDS) -> None:
-    """Let the window work until something is true."""
+def rest(seconds: float = 2.0) -> None:
+    """Let the window work for a while."""
     end = time.monotonic() + seconds
-    while not until() and time.monotonic() < end:
+    while time.monotonic() < end:
         QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # as a running window does
         time.sleep(0.01)
 
 
-def picture(viewer: napari.Viewer, path: Path) -> None:
+def wait(until: Callable[[], bool]) -> None:
+    """Let the window work until something is true."""
+    end = time.monotonic() + PATIENCE
+    while not until():
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing came in {PATIENCE} s")
+        rest(0.05)
+
+
+def picture(viewer: napari.Viewer, path: Path, *, whole: bool = True) -> None:
     """Save the window, with few colours so that the file is small."""
-    viewer.reset_view()
-    wait(seconds=1.0)
+    if whole:
+        viewer.reset_view()
+    rest()
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
-    Image.open(path).convert("RGB").quantize(192).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(256, COLOURS).save(path, optimize=True)
+
+
+def page(viewer: napari.Viewer, name: str) -> tuple[QDockWidget, Any]:
+    """Bring a page of the Workbench to the front."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    dock.raise_()
+    return dock, widget
 
 
 def open_sample(viewer: napari.Viewer, folder: Path) -> None:
@@ -51,8 +76,7 @@ def open_sample(viewer: napari.Viewer, folder: Path) -> None:
 
 def train(viewer: napari.Viewer, folder: Path) -> tuple[QDockWidget, TrainWidget]:
     """Show the knobs, then a training and what it gave."""
-    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
-    assert isinstance(widget, TrainWidget)
+    dock, widget = page(viewer, "Train")
     viewer.layers["woven fabric ground truth"].visible = False
     widget.source.choose(viewer.layers["woven fabric normal"])
     widget.settings.setChecked(True)
@@ -64,10 +88,9 @@ def train(viewer: napari.Viewer, folder: Path) -> tuple[QDockWidget, TrainWidget
     return dock, widget
 
 
-def inspect(viewer: napari.Viewer, folder: Path) -> None:
+def inspect(viewer: napari.Viewer, folder: Path) -> tuple[QDockWidget, InspectWidget]:
     """Inspect the test images and look at the strangest."""
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Inspect", tabify=True)
-    assert isinstance(widget, InspectWidget)
+    dock, widget = page(viewer, "Inspect")
     widget.source.choose(viewer.layers["woven fabric test"])
     widget.panel.press()
     wait(lambda: not widget.panel.running)
@@ -80,26 +103,27 @@ def inspect(viewer: napari.Viewer, folder: Path) -> None:
     picture(viewer, folder / "inspected.png")
     viewer.layers.remove("woven fabric alone")
     viewer.layers.selection.active = image
+    return dock, widget
 
 
 def decide_and_correct(viewer: napari.Viewer, folder: Path) -> None:
     """Show the pages that go on from what was inspected, each with the view at a defect."""
-    for name in ("Threshold", "Why?", "Annotate", "Compare"):
-        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-        dock.raise_()
-        wait(seconds=1.0)
-        if name == "Why?":
-            widget.step(1)
-            wait(lambda why=widget: "searched" in why.panel.state.text())
-        if name == "Annotate":
-            widget.layer_box.setCurrentText("woven fabric test")
-            widget.accept_all([])
-        if name == "Compare":
-            wait(seconds=2.0)
-            widget.truth.show_button.setChecked(True)
-        picture(viewer, folder / f"{name.strip('?').lower()}.png")
-        if name == "Compare":
-            widget.truth.show_button.setChecked(False)
+    page(viewer, "Threshold")
+    picture(viewer, folder / "threshold.png")
+    _, why = page(viewer, "Why?")
+    why.step(1)
+    wait(lambda: "searched" in why.panel.state.text())
+    picture(viewer, folder / "why.png", whole=False)
+    _, annotate = page(viewer, "Annotate")
+    annotate.layer_box.setCurrentText("woven fabric test")
+    viewer.layers["woven fabric ground truth"].visible = True
+    annotate.accept_all([])
+    picture(viewer, folder / "annotate.png")
+    truth = page(viewer, "Compare")[1].truth
+    wait(lambda: all(row[3] != "–" for row in truth.images.texts()))
+    truth.show_button.setChecked(True)
+    picture(viewer, folder / "compare.png")
+    truth.show_button.setChecked(False)
 
 
 def train_a_network(
@@ -115,19 +139,40 @@ def train_a_network(
     wait(lambda: widget.panel.state.text() != "cancelled")
 
 
+def inspect_folder(
+    viewer: napari.Viewer, dock: QDockWidget, widget: InspectWidget, folder: Path
+) -> None:
+    """Show the table of a folder in which a person has begun to decide."""
+    viewer.layers.clear()
+    dock.raise_()
+    widget.source.box.setCurrentIndex(0)
+    widget.source.folder_edit.line_edit.value = FABRIC
+    widget.panel.press()
+    wait(lambda: not widget.panel.running)
+    for decision in ("defect", "defect", "good"):
+        widget.table.next_undecided()
+        widget.table.mark(decision)
+    widget.table.next_undecided()
+    viewer.layers.selection.active = viewer.layers["fabric"]
+    picture(viewer, folder / "table.png")
+
+
 def main() -> None:
     """Make them all."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("images")
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else HERE / "docs" / "images").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    for home in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+    for home in ("XDG_DATA_HOME", "XDG_STATE_HOME"):
         os.environ[home] = tempfile.mkdtemp()  # nothing is left in the user's own
+    os.chdir(HERE)  # pictures show a folder as it is called there
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1300, 900)
     open_sample(viewer, folder)
-    dock, widget = train(viewer, folder)
-    inspect(viewer, folder)
+    open_workbench(viewer)
+    train_dock, train_page = train(viewer, folder)
+    inspect_dock, inspect_page = inspect(viewer, folder)
     decide_and_correct(viewer, folder)
-    train_a_network(viewer, dock, widget, folder)
+    train_a_network(viewer, train_dock, train_page, folder)
+    inspect_folder(viewer, inspect_dock, inspect_page, folder)
     viewer.close()
 
 

@@ -112,6 +112,21 @@ def test_a_new_truth_lies_on_its_image_and_is_found_again():
     assert annotating.label_at(truth, (0, 11, 27)) == annotating.label_at(truth, (1, -9, 0)) == 0
 
 
+def test_an_image_of_channels_has_one_truth():
+    viewer = ViewerModel()
+    pixels = np.zeros((4, 3, 8, 9), np.uint8)
+    source = viewer.add_image(
+        pixels, axis_labels=("z", "c", "y", "x"), scale=(2, 1, 1, 1), translate=(0, 5, 0, 0)
+    )
+    truth = annotating.new_truth(viewer, source)
+    assert truth.data.shape == (4, 1, 8, 9)
+    assert sidecar_of(source).names == ("00000", "00001", "00002", "00003")
+    annotating.write(truth, {2: np.full((8, 9), 7, np.int32)})
+    for channel in (5, 6, 7):
+        assert annotating.label_at(truth, (4, channel, 3, 3)) == 7
+        assert annotating.label_at(truth, (2, channel, 3, 3)) == 0
+
+
 def test_strokes_operations_and_undo_after_saving_make_an_image_dirty():
     viewer = ViewerModel()
     truth = viewer.add_labels(np.zeros(SHAPE, np.int32))

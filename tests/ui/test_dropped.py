@@ -70,6 +70,10 @@ def test_the_workbench_has_every_page_once(needs_screen, plugin, make_napari_vie
     assert names == work
     train = viewer.window.dock_widgets[next(iter(viewer.window.dock_widgets))]
     qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty(), timeout=10_000)  # on top
+    docks = [page.parent() for page in viewer.window.dock_widgets.values()]
+    assert [
+        dock.windowTitle() for dock in docks
+    ] == work  # without the plugin's name: tabs are small
 
 
 def test_the_header_says_what_is_chosen(qtbot, images):

@@ -36,6 +36,18 @@ def column(table, number):
     return [table.rows.index(row, number).data() for row in range(table.rows.rowCount())]
 
 
+def test_names_can_be_read_in_a_narrow_dock(qtbot):
+    session = Session()
+    table, name = FolderTable(ViewerModel(), session), "broken_thread/001"
+    qtbot.addWidget(table)
+    table.resize(340, 400)
+    session.inspected = Inspected((name, "good/000"), np.array([5.0, 30.0]))
+    view = table.view
+    assert view.columnWidth(1) >= view.fontMetrics().horizontalAdvance(name)
+    others = sum(view.columnWidth(k) for k in range(5) if k != 1)
+    assert view.columnWidth(1) + others <= 340  # what is said of the image is seen beside its name
+
+
 def test_verdicts_follow_the_thresholds(table):
     assert column(table, 1) == ["b", "c", "a"]
     assert column(table, 3) == ["fail", "pass", "pass"]

@@ -2,6 +2,7 @@
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 
@@ -10,7 +11,7 @@ from napari_anomaly.core.errors import DataWarning, ImageError
 from napari_anomaly.core.progress import finished
 from napari_anomaly.ui import filling
 from napari_anomaly.ui.family import family_of, number_shown
-from napari_anomaly.ui.layers import slices
+from napari_anomaly.ui.layers import Sheets, add_sheets, slices
 from napari_anomaly.ui.numbering import DIGESTS, digest
 from napari_anomaly.ui.painted import numbers_of
 from napari_anomaly.ui.recutting import families_of, is_stale, judge_anew, recut_all, show_all
@@ -255,6 +256,11 @@ def test_one_image_of_channels_is_one_image(viewer, parts):
     assert [image.shape for image in slices(layer)] == [(40, 48, 3)]
     layer.metadata["channel_axis"] = None  # a person says: three images
     assert [image.shape for image in slices(layer)] == [(40, 48)] * 3
+    labels = np.zeros((3, 40, 48), np.int32)
+    sheets = Sheets(None, None, labels, pd.DataFrame(), (0, 1), {})
+    (regions,) = add_sheets(viewer, sheets, source=layer)
+    viewer.dims.set_point(0, 2)
+    assert number_shown(viewer, regions) == number_shown(viewer, layer) == 2
     layer.metadata["channel_axis"] = 0
     assert [image.shape for image in slices(layer)] == [(40, 48, 3)]
 

@@ -1,5 +1,6 @@
 """Why a region was marked: zoom, numbers, words, linked views, and the nearest normal patch."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,8 @@ from napari_anomaly.ui.family import family_of
 from napari_anomaly.ui.layers import add_to_viewer
 from napari_anomaly.ui.nearest import likely_normals, nearest, normals_of
 from napari_anomaly.ui.side_by_side import put_back, reconstruct, side_by_side
-from napari_anomaly.ui.why import finding, in_words, listed, look_at, region_at
+from napari_anomaly.ui.why import finding, in_words, listed, look_at, plane, region_at
+from napari_anomaly.ui.widgets.pictures import Pictures
 from napari_anomaly.ui.widgets.why import WhyWidget
 
 SHAPE = (60, 80)
@@ -130,10 +132,35 @@ def test_the_least_likely_region_comes_first(viewer):
     assert [one.label for one in listed(family.regions)] == [3, 2, 1]
 
 
+def test_a_plane_has_its_channels(viewer):
+    pixels = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
+    source = viewer.add_image(pixels, axis_labels=("z", "c", "y", "x"))
+    np.testing.assert_array_equal(plane(source, 1), np.moveaxis(pixels[1], 0, -1))
+
+
+@pytest.mark.parametrize(("scale", "size"), [((1, 1), (140, 70)), ((4, 1), (70, 140))])
+def test_pixels_are_as_tall_as_in_the_viewer(qtbot, scale, size):
+    pictures = Pictures(1)
+    qtbot.addWidget(pictures)
+    pictures.show_images([np.zeros((10, 20))], (0, 1), [""], tall=scale[0] / scale[1])
+    shown = pictures.pictures[0].pixmap()
+    assert (shown.width(), shown.height()) == size
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [(0.324, "as bright as"), (0.326, "darker than reconstructed by 0.01 (0.32, not 0.33,")],
+)
+def test_brightness_that_reads_alike_is_alike(viewer, expected, words):
+    found = finding(viewer, single(viewer), 1)
+    found = replace(found, inside=0.317, expected=expected)
+    assert in_words(found)["brightness"].startswith(words)
+
+
 def state(viewer):
     grid = viewer.canvas.grid
     layers = [
-        (one.name, one.visible, one.name_overlay.visible, one.opacity, one.colormap)
+        (one.name, one.visible, one.name_overlay.model_dump(), one.opacity, one.colormap)
         for one in viewer.layers
     ]
     return (

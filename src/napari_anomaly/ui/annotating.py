@@ -9,7 +9,8 @@ from jaxtyping import Bool, Int
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.family import TRUTH, belonging, family_of, is_truth_of
-from napari_anomaly.ui.layers import ABOUT, place_of
+from napari_anomaly.ui.layers import ABOUT, place_over
+from napari_anomaly.ui.planes import CHANNELS, array_of, counting
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -154,20 +155,22 @@ def truth_of(viewer: "ViewerModel", source: "Image") -> "Labels | None":
 
 
 def new_truth(
-    viewer: "ViewerModel", source: "Image", labels: Int[np.ndarray, "*n y x"] | None = None
+    viewer: "ViewerModel", source: "Image", labels: Int[np.ndarray, "n y x"] | None = None
 ) -> "Labels":
-    """Add a ground truth that lies on an image or stack, empty unless labels are given."""
+    """Add a ground truth that lies on an image or stack, empty unless labels of its images are given."""
     from napari.utils.colormaps import CyclicLabelColormap
 
-    data = source.data[0] if source.multiscale else source.data
+    leading = counting(source)  # an image of several channels has one truth
+    size = array_of(source).shape[len(leading) : len(leading) + 2]
+    shape = (*leading, *size)
     about = {key: source.metadata[key] for key in ABOUT if key in source.metadata}
     return viewer.add_labels(
-        np.zeros(data.shape[: source.ndim], np.int32) if labels is None else labels,
+        np.zeros(shape, np.int32) if labels is None else labels.reshape(shape),
         name=f"{source.name} ground truth",
         colormap=CyclicLabelColormap(list(COLOURS), name="ground truth"),
         opacity=0.5,
-        metadata=about | belonging(source, TRUTH),
-        **place_of(source, source.ndim),
+        metadata=about | {CHANNELS: None} | belonging(source, TRUTH),
+        **place_over(source, source.ndim),
     )
 
 

@@ -19,6 +19,7 @@ from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.errors import DataWarning
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.annotating import image_of, write
+from napari_anomaly.ui.planes import array_of, counting
 from napari_anomaly.ui.strokes import Watch
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def sidecar_of(source: "Image", chosen: Path | None = None) -> Sidecar:
     chosen : Path, optional
         A folder for all of them instead.
     """
-    data = source.data[0] if source.multiscale else source.data
-    shape = tuple(data.shape[: source.ndim])
-    count = int(np.prod(shape[:-2]))
+    leading = counting(source)
+    shape = (*leading, *array_of(source).shape[len(leading) : len(leading) + 2])
+    count = int(np.prod(leading))
     names = _column(source.metadata.get("sample"), count)
     masks = _column(source.metadata.get("mask_path"), count)
     folder = _folder(source, shape, chosen)

@@ -82,10 +82,12 @@ def dock(viewer: "napari.viewer.Viewer", widgets: Sequence[str]) -> list[Any]:
     -------
     list of QWidget
     """
-    return [
-        viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=bool(k))[1]
-        for k, name in enumerate(widgets)
-    ]
+    docked = []
+    for k, name in enumerate(widgets):
+        place, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=bool(k))
+        place.setWindowTitle(name)  # of the tab; napari's has the plugin's name, too long for many
+        docked.append(widget)
+    return docked
 
 
 def pages() -> list[str]:

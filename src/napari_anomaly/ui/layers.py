@@ -9,7 +9,7 @@ import numpy as np
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.family import ANOMALY_MAP, RECONSTRUCTION, REGIONS, ROLE, belonging
 from napari_anomaly.ui.numbering import BACKGROUND, DIGESTS, digest, numbered, region_table
-from napari_anomaly.ui.planes import array_of, channel_axis, counting, planes
+from napari_anomaly.ui.planes import CHANNELS, array_of, channel_axis, counting, planes
 from napari_anomaly.ui.preferences import preferences
 
 if TYPE_CHECKING:
@@ -114,8 +114,10 @@ def add_sheets(
 ) -> "list[Layer]":
     """Show arrays as the layers that :func:`add_to_viewer` describes; they are shared, not copied."""
     base = _base(source, name)
-    about = {**_origin(source), **sheets.numbers, **MADE, **belonging(source, RECONSTRUCTION)}
-    place = _place_over(source, sheets.labels.ndim)
+    # results have no channels, whatever the label of an axis says that they share with the image
+    about = {**_origin(source), **sheets.numbers, **MADE, CHANNELS: None}
+    about |= belonging(source, RECONSTRUCTION)
+    place = place_over(source, sheets.labels.ndim)
     colours = preferences()
     outline = _CYAN if colours.outline == "cyan" else colours.outline
     added: list[Layer] = []
@@ -252,7 +254,7 @@ def _regions(results: Sequence[Inspection]) -> "tuple[list[np.ndarray], pd.DataF
     return labels, region_table(rows)
 
 
-def _place_over(source: Any, ndim: int) -> dict[str, Any]:
+def place_over(source: Any, ndim: int) -> dict[str, Any]:
     """Place a result over its source; the one step that it has along the channels reaches over all of them."""
     place = place_of(source, ndim)
     channels = None if source is None else channel_axis(source)

@@ -48,9 +48,9 @@ def add_truth(
     """
     if all(mask is None for mask in masks) or truth_of(viewer, source) is not None:
         return []
-    shape = source.data.shape[: source.ndim]
-    labels, _ = parts(masks, (len(masks), *shape[-2:]))
-    truth = new_truth(viewer, source, labels.reshape(shape))
+    size = source.data.shape[: source.ndim][-2:]
+    labels, _ = parts(masks, (len(masks), *size))
+    truth = new_truth(viewer, source, labels)
     dirty: set[int] = set()
     truth.metadata[DIRTY] = dirty  # as the masks have it
     if source.ndim == 2:  # it goes when another is opened, unless it was painted in

@@ -5,8 +5,8 @@ from pathlib import Path
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QFileDialog, QTabWidget, QWidget
 
 from napari_anomaly.core.data.files import write_atomically
 from napari_anomaly.core.errors import AnomalyError
@@ -26,6 +26,10 @@ def open_workbench(viewer: Viewer) -> None:
     names = pages()
     dock(viewer, names)
     first = viewer.window.add_plugin_dock_widget(PLUGIN, names[0])[0]
+    # beside the pages: below them, the dock is too narrow to read so many names
+    first.window().setTabPosition(
+        Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.East
+    )
     QTimer.singleShot(0, first.raise_)  # Qt puts a new tab on top only when it comes to rest
 
 

@@ -9,13 +9,17 @@ import numpy as np
 from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.core.types import Progress
 from napari_anomaly.ui.family import RECONSTRUCTION, Family, belonging
-from napari_anomaly.ui.layers import MADE, place_of
+from napari_anomaly.ui.layers import MADE, place_over
+from napari_anomaly.ui.planes import CHANNELS
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
     from napari_anomaly.core.detector import Detector
+
+
+_FONT = 7  # points: a cell is narrow, and the names are long
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ def side_by_side(viewer: "ViewerModel", family: Family) -> Before:
         change(layer, "visible", shown)
         if shown:
             change(layer.name_overlay, "visible", True)
+            change(layer.name_overlay, "font_size", _FONT)
     for mask in (family.regions, family.truth):
         if mask is not None:
             change(mask, "contour", 0)  # nothing lies below that an outline would leave to see
@@ -131,8 +136,8 @@ def add_reconstruction(
         name=f"{source.name} reconstruction",
         contrast_limits=(0, 1),
         visible=False,
-        metadata={**MADE, **belonging(source, RECONSTRUCTION)},
-        **place_of(source, len(shape) + 2),
+        metadata={**MADE, CHANNELS: None, **belonging(source, RECONSTRUCTION)},
+        **place_over(source, len(shape) + 2),
     )
     viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(source) + 1)
     return layer

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from napari_anomaly.core.errors import DataError, ImageError
 from napari_anomaly.ui.family import REGIONS, ROLE, Family, number_shown
 from napari_anomaly.ui.layers import slide_to
+from napari_anomaly.ui.planes import planes
 from napari_anomaly.ui.recutting import CUT_AT
 
 if TYPE_CHECKING:
@@ -119,9 +120,7 @@ def region_at(viewer: "ViewerModel", position: Any) -> "tuple[Labels, int] | Non
 
 def plane(layer: "Layer", number: int) -> np.ndarray:
     """Return one image of a stack, ``(y, x)`` or ``(y, x, c)``, numbered as ``layers.slices`` does."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    leading = data.shape[: data.ndim - (3 if getattr(layer, "rgb", False) else 2)]
-    return np.asarray(data[np.unravel_index(number, leading)] if leading else data)
+    return np.asarray(planes(layer)[number])
 
 
 def finding(
@@ -274,7 +273,7 @@ def _chance(p_value: float, normals: int | None) -> str:
 
 
 def _compared(inside: float, expected: float) -> str:
-    if abs(inside - expected) < 0.005:
+    if f"{inside:.2f}" == f"{expected:.2f}":
         return f"as bright as reconstructed ({inside:.2f}, from 0 to 1)"
     how = "darker" if inside < expected else "brighter"
     return f"{how} than reconstructed by {abs(inside - expected):.2f} ({inside:.2f}, not {expected:.2f}, from 0 to 1)"

@@ -37,8 +37,19 @@ if TYPE_CHECKING:
     from napari_anomaly.ui.decisions import Decision
     from napari_anomaly.ui.session import Session
 
-_WIDTHS = {"": 40, "image": 100, "score": 48, "verdict": 54, "you": 52, "p": 54, "mask": 60}
-_OTHER_WIDTH = 84
+_TYPICAL = {
+    "score": "18.61",
+    "you": "defect",
+    "p": "0.0476",
+    "mask": "painted",
+    "defect": "scratched",
+}
+"""Texts that the columns are as wide as; a column that is not here is as wide as its heading."""
+
+_NAMES = "a" * 10, "a" * 20
+"""Between these lies the width of the names: more than that is left out in their middle."""
+
+_MARGIN = 8  # pixels beside a cell's text
 _SCORE = COLUMNS.index("score")
 
 
@@ -138,6 +149,7 @@ class FolderTable(QWidget):
         self.rows.show(inspected.names, inspected.reasons, self.sheet)
         for column in ("defect", "split"):
             self.view.setColumnHidden(COLUMNS.index(column), len(self.rows.told(column)) < 2)
+        self.view.make_room(max(self.sheet["image"], key=len, default=""))
         self.view.sortByColumn(_SCORE, Qt.SortOrder.DescendingOrder)
         self.view.scrollToTop()
         self._counted()
@@ -255,22 +267,38 @@ class _View(QTableView):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setIconSize(QSize(SIDE, SIDE))
         self.setMinimumHeight(240)
+        self._names = 0  # width that they want
         down: Any = self.verticalHeader()
         across: Any = self.horizontalHeader()
         down.setVisible(False)
         down.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         down.setDefaultSectionSize(SIDE + 4)
         across.setSortIndicator(_SCORE, Qt.SortOrder.DescendingOrder)
-        for column, name in enumerate(COLUMNS):
-            self.setColumnWidth(column, _WIDTHS.get(name, _OTHER_WIDTH))
         self.setSortingEnabled(True)
 
+    def make_room(self, longest: str) -> None:
+        """Make the columns as wide as their texts are in the present font, this name among them."""
+        for column, name in enumerate(COLUMNS):
+            self.setColumnWidth(column, self._width(_TYPICAL.get(name, name)) if name else SIDE + 8)
+        least, most = map(self._width, _NAMES)
+        self._names = min(max(least, self._width(f"* {longest}")), most)
+        self._widen()
+
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Give the names what other columns leave."""
+        """Follow the dock's width."""
         super().resizeEvent(event)
+        self._widen()
+
+    def _width(self, text: str) -> int:
+        across: Any = self.horizontalHeader()  # its font is the wider, bold one
+        return int(across.fontMetrics().horizontalAdvance(text)) + _MARGIN
+
+    def _widen(self) -> None:
+        """Give the names what other columns leave."""
         inside: Any = self.viewport()
-        others = sum(self.columnWidth(k) for k in range(len(COLUMNS)) if k != 1)
-        self.setColumnWidth(1, max(_WIDTHS["image"], inside.width() - others))
+        shown = [k for k in range(len(COLUMNS)) if k != 1 and not self.isColumnHidden(k)]
+        left = inside.width() - sum(map(self.columnWidth, shown))
+        self.setColumnWidth(1, max(self._names, left))
 
 
 def _limits(inspected: Inspected, session: "Session") -> "Calibration | None":

@@ -38,7 +38,11 @@ class Pictures(QWidget):
         self.setVisible(False)
 
     def show_images(
-        self, images: Sequence[np.ndarray], limits: tuple[float, float], captions: Sequence[str]
+        self,
+        images: Sequence[np.ndarray],
+        limits: tuple[float, float],
+        captions: Sequence[str],
+        tall: float = 1.0,
     ) -> None:
         """Show images ``(y, x)`` or ``(y, x, 3)``, fewer than there are places if need be, with their texts.
 
@@ -48,15 +52,17 @@ class Pictures(QWidget):
         limits : tuple of float
             Intensities that are black and white.
         captions : sequence of str
+        tall : float
+            Height of a pixel over its width.
         """
         for k, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
-            picture.setPixmap(_pixmap(images[k], limits) if k < len(images) else QPixmap())
+            picture.setPixmap(_pixmap(images[k], limits, tall) if k < len(images) else QPixmap())
             caption.setText(captions[k] if k < len(captions) else "")
             picture.setAccessibleName(caption.text())
         self.setVisible(True)
 
 
-def _pixmap(image: np.ndarray, limits: tuple[float, float]) -> QPixmap:
+def _pixmap(image: np.ndarray, limits: tuple[float, float], tall: float) -> QPixmap:
     low, high = limits
     unit = np.clip((image.astype(float) - low) / max(high - low, 1e-12), 0, 1)
     grey = np.round(255 * unit).astype(np.uint8)
@@ -64,9 +70,10 @@ def _pixmap(image: np.ndarray, limits: tuple[float, float]) -> QPixmap:
     pixels = np.ascontiguousarray(colours)
     height, width = pixels.shape[:2]
     shown = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    longer = max(width, tall * height)
     return QPixmap.fromImage(shown).scaled(
-        _SIDE,
-        _SIDE,
-        Qt.AspectRatioMode.KeepAspectRatio,
+        max(1, round(_SIDE * width / longer)),
+        max(1, round(_SIDE * tall * height / longer)),
+        Qt.AspectRatioMode.IgnoreAspectRatio,
         Qt.TransformationMode.FastTransformation,  # pixels as they are
     )

@@ -232,7 +232,7 @@ def _legend() -> str:
         "missed": COLOURS[FALSE_NEGATIVE],
     }
     squares = [f'<span style="color:{colour}">■</span> {name}' for name, colour in named.items()]
-    outline = f'<span style="color:{MASK_COLOUR[None]}">□</span> outline of the truth'
+    outline = f'<span style="color:{MASK_COLOUR[None]}">□</span> truth'
     return " &nbsp; ".join([*squares, outline])
 
 

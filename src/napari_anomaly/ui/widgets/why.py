@@ -252,7 +252,7 @@ class WhyWidget(QScrollArea):
 
     def _show_crop(self) -> None:
         if (crop := self._crop()) is not None:
-            self.pictures.show_images([crop], self._limits(crop), ["this region"])
+            self._show_pictures([crop], ["this region"])
 
     def _show_nearest(self, best: Nearest) -> None:
         crop = self._crop()
@@ -261,10 +261,14 @@ class WhyWidget(QScrollArea):
         y, x = best.corner
         where = f"nearest normal: {PurePath(best.name).name}, y {y}, x {x}"
         apart = f"; differs by {best.difference:.3g} in intensity (root mean square)"
-        self.pictures.show_images(
-            [crop, best.patch], self._limits(crop), ["this region", where + apart]
-        )
+        self._show_pictures([crop, best.patch], ["this region", where + apart])
         self.panel.say(f"{best.searched} of {best.known} normal images searched")
+
+    def _show_pictures(self, crops: list[np.ndarray], captions: list[str]) -> None:
+        """Show crops of the image as the viewer does: in its contrast, and its pixels as tall."""
+        assert self.family is not None and self.family.source is not None
+        tall, wide = np.abs(self.family.source.scale[-2:])
+        self.pictures.show_images(crops, self._limits(crops[0]), captions, float(tall / wide))
 
     def _limits(self, crop: np.ndarray) -> tuple[float, float]:
         """Return the intensities that the viewer shows black and white."""
