@@ -1,8 +1,10 @@
 """Array annotations are checked while tests run; window tests are left out, with the reason, where Qt cannot start."""
 
+import gc
 import os
 import sys
 
+import pytest
 from jaxtyping import install_import_hook
 
 # Compiling is most of what tests compute; without optimisation it takes two thirds of the time.
@@ -46,3 +48,12 @@ def pytest_terminal_summary(terminalreporter):
     if _reason:
         terminalreporter.section("window tests (tests/ui) were left out")
         terminalreporter.write_line(_reason)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_code_goes():
+    """Forget what a file of tests compiled: all together it takes gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
