@@ -168,6 +168,7 @@ def main() -> None:
     viewer.window.resize(1300, 900)
     open_sample(viewer, folder)
     open_workbench(viewer)
+    page(viewer, "Train")[0].window().statusBar().hide()  # its texts overlap until a mouse moves
     train_dock, train_page = train(viewer, folder)
     inspect_dock, inspect_page = inspect(viewer, folder)
     decide_and_correct(viewer, folder)

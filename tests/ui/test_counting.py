@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.core.types import Inspection
+from napari_anomaly.ui.annotating import new_truth
 from napari_anomaly.ui.counting import FolderCount, counted_with
 from napari_anomaly.ui.difference import add_difference_to_viewer
 from napari_anomaly.ui.family import TRUTH, belonging, family_of
@@ -38,7 +39,7 @@ def stack(viewer, truth=None):
     regions = family_of(viewer, source).regions
     regions.data = np.stack([found(0).labels] * 4)
     data = np.zeros((4, 8, 8), np.int32) if truth is None else truth
-    viewer.add_labels(data, metadata=belonging(source, TRUTH))
+    viewer.add_labels(data, metadata=about)  # as masks of the folder are opened
     return family_of(viewer, source)
 
 
@@ -128,6 +129,16 @@ def test_a_mask_that_is_not_open_is_unknown_not_empty(viewer):
     add_to_viewer(viewer, found(1.0), source=source)
     count = counted(viewer, family_of(viewer, source))
     assert (count.unknown, count.totals.images) == (1, 0)
+
+
+def test_a_truth_begun_empty_says_nothing_of_the_folders_mask(viewer):
+    about = {"path": "folder", "sample": "a", "defect": "hole", "mask_path": "m"}
+    source = viewer.add_image(np.zeros((8, 8)), metadata=about)
+    add_to_viewer(viewer, found(1.0), source=source)
+    truth = new_truth(viewer, source)
+    assert counted(viewer, family_of(viewer, source)).unknown == 1
+    truth.data[2, 2] = 1  # a person says where it is
+    assert counted(viewer, family_of(viewer, source)).unknown == 0
 
 
 def test_truth_of_another_shape_is_an_error(viewer):

@@ -8,7 +8,7 @@ import scipy.ndimage
 from jaxtyping import Bool, Int
 
 from napari_anomaly.core.errors import DataError
-from napari_anomaly.ui.family import TRUTH, belonging, family_of, is_truth_of
+from napari_anomaly.ui.family import BEGUN_EMPTY, TRUTH, belonging, family_of, is_truth_of
 from napari_anomaly.ui.layers import ABOUT, place_over
 from napari_anomaly.ui.planes import CHANNELS, array_of, counting
 
@@ -164,12 +164,13 @@ def new_truth(
     size = array_of(source).shape[len(leading) : len(leading) + 2]
     shape = (*leading, *size)
     about = {key: source.metadata[key] for key in ABOUT if key in source.metadata}
+    ours = {CHANNELS: None, BEGUN_EMPTY: labels is None} | belonging(source, TRUTH)
     return viewer.add_labels(
         np.zeros(shape, np.int32) if labels is None else labels.reshape(shape),
         name=f"{source.name} ground truth",
         colormap=CyclicLabelColormap(list(COLOURS), name="ground truth"),
         opacity=0.5,
-        metadata=about | {CHANNELS: None} | belonging(source, TRUTH),
+        metadata=about | ours,
         **place_over(source, source.ndim),
     )
 

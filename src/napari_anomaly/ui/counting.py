@@ -9,7 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_anomaly.core.errors import DataError
-from napari_anomaly.ui.family import REGIONS, ROLE, Family, family_of, number_shown
+from napari_anomaly.ui.family import BEGUN_EMPTY, REGIONS, ROLE, Family, family_of, number_shown
 from napari_anomaly.ui.overlap import Overlap, Totals, image_auroc, overlap_of, totals_of
 from napari_anomaly.ui.strokes import numbers_in
 
@@ -36,7 +36,7 @@ class Compared:
     defect : str or None
         ``"good"``, a kind of defect, or None where nothing says.
     masked : bool
-        Whether its folder has a mask for it.
+        Whether its folder has a mask for it, and the truth is not one that was begun empty.
     score : float
         NaN where none is known.
     """
@@ -217,6 +217,7 @@ def pixels_of(layer: "Labels") -> Any:
 def _images(family: Family, leading: tuple[int, ...]) -> list[Compared]:
     regions: Any = family.regions
     source = family.source if family.source is not None else regions
+    empty = family.truth is not None and family.truth.metadata.get(BEGUN_EMPTY, False)
     images = []
     for number, index in enumerate(np.ndindex(leading)):
         about = {
@@ -232,7 +233,7 @@ def _images(family: Family, leading: tuple[int, ...]) -> list[Compared]:
                 number=number,
                 index=index,
                 defect=about.get("defect"),
-                masked=about.get("mask_path") is not None,
+                masked=about.get("mask_path") is not None and not empty,
                 score=float(about.get("score", np.nan)),
             )
         )

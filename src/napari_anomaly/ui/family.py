@@ -24,6 +24,9 @@ RECONSTRUCTION, ANOMALY_MAP, REGIONS, TRUTH = (
     "ground truth",
 )
 
+BEGUN_EMPTY = "begun empty"
+"""Key of metadata of a ground truth: whether it began without the folder's masks, and says nothing of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Family:

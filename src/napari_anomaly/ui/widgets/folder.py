@@ -49,7 +49,7 @@ _TYPICAL = {
 _NAMES = "a" * 10, "a" * 20
 """Between these lies the width of the names: more than that is left out in their middle."""
 
-_MARGIN = 8  # pixels beside a cell's text
+_MARGIN = 10  # pixels beside a cell's text
 _SCORE = COLUMNS.index("score")
 
 
