@@ -20,6 +20,7 @@ from napari_anomaly.ui.recutting import (
     recut_shown,
     show_all,
 )
+from napari_anomaly.ui.why import listed
 
 PEAKS = np.array([1.0, 2.0, 3.0, 4.0])
 
@@ -121,6 +122,7 @@ def test_what_a_person_painted_stays_and_the_other_images_follow(viewer):
     assert np.unique(family.regions.data[0]).tolist() == [0, 10, 11]
     assert family.regions.features["max_score"].tolist()[10:] == [5, 3.5]
     assert family.regions.features["index"].tolist() == list(range(12))
+    assert {one.label for one in listed(family.regions)} <= set(np.unique(family.regions.data))
 
 
 def test_what_was_painted_and_undone_follows(viewer):

@@ -198,9 +198,16 @@ def _is_painted(layer: Any, number: int) -> bool:
 
 
 def _rows_kept(layer: Any, painted: Sequence[int]) -> "pd.DataFrame":
-    """Keep the background's row, and those up to the highest number that a person's images show."""
+    """Keep the background's row, and those of a person's images up to their highest number; others there are empty."""
+    import pandas as pd  # comes with napari
+
     highest = max((int(_image(layer, number).max()) for number in painted), default=0)
-    return layer.features.reindex(range(highest + 1)).assign(index=range(highest + 1))
+    rows = layer.features.reindex(range(highest + 1))
+    own = rows["image"].isin(painted)
+    images = [image if kept else None for image, kept in zip(rows["image"], own, strict=True)]
+    return rows.where(own).assign(
+        index=range(highest + 1), image=pd.Series(images, rows.index, object)
+    )
 
 
 def _write(layer: "Labels", number: int, new: Cut, first: int) -> None:
