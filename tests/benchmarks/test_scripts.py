@@ -17,6 +17,7 @@ TINY = {
     "input.py": "--recipes autoencoder --steps 200 --images 24 --side 32",
     "growth.py": "--linear 8 16 --autoencoder 8 --sides 64",
     "similarity.py": f"{SAMPLES / 'plate'} --methods linear --kinds absolute ms-gms",
+    "synthesise.py": "--sides 32 --seconds 0",
     "gpu.py": "--small --rounds 1 --without-torch",
 }
 
@@ -86,6 +87,12 @@ def test_similarity(numbers):
     moves = {kind: one["brighter"] for kind, one in found["kinds"].items()}
     assert moves["ms-gms"] < moves["absolute"]
     assert 0 <= found["kinds"]["ms-gms"]["pixel AUROC"] <= 1
+
+
+def test_synthesise(numbers):
+    found, told = numbers("synthesise.py")
+    assert min(found["images_per_second"]["32"].values()) > 0
+    assert "| scratch |" in told
 
 
 def test_gpu_on_a_cpu_says_so(numbers):

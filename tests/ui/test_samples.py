@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_anomaly.ui.samples import fabric, plate
+from napari_anomaly.core.data.defects.kinds import KINDS
+from napari_anomaly.ui.samples import fabric, planted, plate
 
 
-@pytest.mark.parametrize(("sample", "rgb"), [(fabric, False), (plate, True)])
+@pytest.mark.parametrize(("sample", "rgb"), [(fabric, False), (plate, True), (planted, True)])
 def test_sample(sample, rgb):
     layers = sample()
     viewer = ViewerModel()
@@ -24,6 +25,15 @@ def test_sample(sample, rgb):
     assert labels.tolist() == list(range(len(labels)))
     for number in labels[1:]:
         assert len(np.unique(np.nonzero(masks.data == number)[0])) == 1
+
+
+def test_planted_defects_are_of_every_kind_and_leave_the_rest_alone():
+    _, (images, about, _), (masks, _, _) = planted()
+    kinds = np.array(about["metadata"]["defect"])
+    assert set(kinds) == {"good", *KINDS}
+    good = images[kinds == "good"]
+    for image, mask in zip(images[kinds != "good"], masks[kinds != "good"] > 0, strict=True):
+        assert any(((image != one).any(axis=2) == mask).all() for one in good)
 
 
 def test_it_is_in_the_menu(plugin):

@@ -1,27 +1,47 @@
 """File > Open Sample: pictures the package draws itself, as the folder reader would show them."""
 
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
 
 from napari_anomaly.core.data.synthetic import Picture, sample_pictures
+from napari_anomaly.core.data.synthetic import plate as draw_plate
+from napari_anomaly.core.synthesising import synthesise
 from napari_anomaly.ui.readers import MASK_COLOUR, LayerData
 
 
 def fabric() -> list[LayerData]:
     """Draw a woven fabric: normal images, and test images with their defects as labels."""
-    return _layers("fabric", "woven fabric")
+    return _layers(sample_pictures("fabric"), "woven fabric")
 
 
 def plate() -> list[LayerData]:
     """Draw a welded plate: normal images, and test images with their defects as labels."""
-    return _layers("plate", "welded plate")
+    return _layers(sample_pictures("plate"), "welded plate")
 
 
-def _layers(material: Literal["fabric", "plate"], name: str) -> list[LayerData]:
+def planted() -> list[LayerData]:
+    """Draw welded plates and plant two defects of every kind: to see the kinds, and to try a detector on them."""
+    return _layers(_planted(), "planted defects")
+
+
+def _planted(train: int = 40, good: int = 8, defects: int = 28) -> Iterator[tuple[str, Picture]]:
+    """Yield pictures by their names in the MVTec layout; defects lie in those of ``test/good``."""
+    sound = [draw_plate(seed, (128, 128)) for seed in range(train + good)]
+    clean = np.zeros((128, 128), bool)
+    for k, image in enumerate(sound):
+        name = f"train/good/{k:03d}" if k < train else f"test/good/{k - train:03d}"
+        yield name, Picture(image, clean)
+    for k, one in enumerate(synthesise(np.stack(sound[train:]), defects)):
+        pixels = np.round(255 * one.image).astype(np.uint8)
+        yield f"test/{one.kind}/{k:03d}", Picture(pixels, one.mask, one.kind)
+
+
+def _layers(pictures: Iterable[tuple[str, Picture]], name: str) -> list[LayerData]:
     sides: dict[str, list[tuple[str, Picture]]] = {"train": [], "test": []}
-    for sample, picture in sample_pictures(material):
+    for sample, picture in pictures:
         sides[sample.partition("/")[0]].append((sample, picture))
     masks = np.stack([picture.mask for _, picture in sides["test"]])
     return [

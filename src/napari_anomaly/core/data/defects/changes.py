@@ -46,9 +46,9 @@ def twist(place: Place, rng: np.random.Generator) -> Window:
 
 
 def shift(place: Place, rng: np.random.Generator) -> Window:
-    """Displace a piece along its surface by two pixels to half its size."""
+    """Displace a piece along its surface, by a quarter to half of its size."""
     cover = box(place.size, rng) if rng.random() < 0.5 else blot(place.size, rng)
-    way, far = rng.uniform(0, 2 * np.pi), rng.uniform(2, max(2.5, place.size / 2))
+    way, far = rng.uniform(0, 2 * np.pi), max(1.5, place.size * rng.uniform(0.25, 0.5))
     y, x = np.indices(cover.shape)
     at = (place.top + y + far * np.sin(way), place.left + x + far * np.cos(way))
     return _blended(place, _sampled(place.whole.image, at), cover)
@@ -60,12 +60,11 @@ def missing(place: Place, rng: np.random.Generator) -> Window:
     behind = ~place.whole.foreground
     if behind.any():
         near = place.pixels[~place.inside]
-        pool = near if len(near) >= 20 else place.whole.image[behind]
-        bare = pool[rng.integers(len(pool), size=cover.shape)]
+        bare = np.median(near if len(near) >= 20 else place.whole.image[behind], axis=0)
     else:
-        grain = place.noise * rng.standard_normal(cover.shape)
-        bare = clone(place.pixels, np.zeros_like(place.pixels), cover > 0) + grain[..., None]
-    return _blended(place, bare, cover)
+        bare = clone(place.pixels, np.zeros_like(place.pixels), cover > 0)
+    grain = place.noise * rng.standard_normal((*cover.shape, 1))
+    return _blended(place, bare + grain, cover)
 
 
 def _swelling(place: Place, rng: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,7 @@ _SIDE = 256  # pixels that a side is looked at with, at most
 _RING = 0.03  # of the shorter side: what counts as the border
 _FAINTEST = 0.04  # difference from the background, in [0, 1], below which nothing is an object
 _LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+_HOLE = 0.02  # of the object: larger holes are background
 _STEEP = 0.7  # of the steepest outline
 
 Farness = Float[np.ndarray, "v u"]
@@ -55,7 +56,7 @@ def foreground_of(image: Pixels) -> Bool[np.ndarray, "y x"]:
     Returns
     -------
     bool array, ``(y, x)``
-        True on the object, without holes; everywhere if none stands out.
+        True on the object, its highlights included; everywhere if none stands out.
     """
     far, size = _farness(image)
     level = _level(far)[0]
@@ -125,18 +126,21 @@ def _outside(differs: Coarse) -> Coarse:
 
 
 def _body(differs: Coarse) -> Coarse:
-    """Close small gaps, fill holes, and drop dots."""
+    """Close small gaps, fill small holes (highlights), and drop dots; through large holes the background shows."""
     reach = max(1, round(0.01 * min(differs.shape)))
     padded = np.pad(differs, reach, mode="edge")
     closed = ndimage.binary_closing(padded, iterations=reach)[reach:-reach, reach:-reach]
-    filled = ~_outside(closed | differs)
-    labels, count = ndimage.label(filled)
-    if not count:
-        return filled
-    areas = np.bincount(labels.ravel())
-    large = areas >= 0.1 * areas[1:].max()
-    large[0] = False
-    return np.asarray(large[labels])
+    closed |= differs
+    filled = ~(_outside(closed) | _large(~closed, _HOLE * closed.sum()))
+    return _large(filled, 0.1 * np.bincount(ndimage.label(filled)[0].ravel())[1:].max(initial=0))
+
+
+def _large(mask: Coarse, area: float) -> Coarse:
+    """Keep the pieces of a mask with so many pixels, at least."""
+    labels, _ = ndimage.label(mask)
+    keep = np.bincount(labels.ravel()) >= area
+    keep[0] = False
+    return np.asarray(keep[labels])
 
 
 def _ring(shape: tuple[int, ...]) -> Coarse:

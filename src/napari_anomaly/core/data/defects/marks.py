@@ -21,11 +21,11 @@ def scratch(place: Place, rng: np.random.Generator) -> Window:
 def dent(place: Place, rng: np.random.Generator) -> Window:
     """Shade a hollow or a bump: light on one flank, shadow on the other, in proportion to the surface's brightness."""
     depth = disc_depth(place.size, rng)
-    height = ndimage.gaussian_filter(depth**1.5, place.size / 16) * (depth > 0)
+    height = ndimage.gaussian_filter(depth**1.5, place.size / 10) * (depth > 0)
     slope_y, slope_x = np.gradient(height)
     light = rng.uniform(0, 2 * np.pi)
     shade = slope_y * np.sin(light) + slope_x * np.cos(light) - 0.15 * height / place.size
-    rim = np.clip(4 * depth, 0, 1)
+    rim = np.clip(3 * depth, 0, 1)
     return added(place, shade * rim * (0.1 + place.pixels.mean(axis=2)))
 
 
