@@ -12,7 +12,7 @@ from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.annotating import new_truth
 from napari_anomaly.ui.counting import FolderCount, counted_with
 from napari_anomaly.ui.difference import add_difference_to_viewer
-from napari_anomaly.ui.family import TRUTH, belonging, family_of
+from napari_anomaly.ui.family import family_of
 from napari_anomaly.ui.layers import add_to_viewer
 from napari_anomaly.ui.strokes import numbers_in
 from napari_anomaly.ui.tally import in_words
