@@ -71,29 +71,36 @@ class Job(Generic[T]):
                 "aborted": self._unless_cancelled(stopped),
                 "paused": self._resting(self._unless_cancelled(held)),
                 "resumed": lambda: self._unless_cancelled(held)(False),
+                "finished": self._let_go,
             },
         )
-        self._worker = worker
+        self._worker: Any = worker  # None once it has finished
         worker.start()
 
     def cancel(self) -> None:
         """Call nothing but `closed` back from now on; the thread ends with its next step."""
         self._stop.set()
-        self._worker.resume()  # at rest it would never look
+        self.resume()  # at rest it would never look
 
     def pause(self) -> None:
         """Hold the work at its next report; `held` tells when."""
-        self._worker.pause()
+        if self._worker is not None:
+            self._worker.pause()
 
     def resume(self) -> None:
         """Let the work go on, once it is held."""
-        self._worker.resume()
+        if self._worker is not None:
+            self._worker.resume()
+
+    def _let_go(self) -> None:
+        # Qt keeps what is connected to a worker, this job and its page too, for as long as the worker is kept
+        self._worker = None
 
     def _resting(self, held: Callable[[bool], None]) -> Callable[[], None]:
         def rest() -> None:
             held(True)
             if self._stop.is_set():  # cancelled on its way to rest
-                self._worker.resume()
+                self.resume()
 
         return rest
 
