@@ -60,19 +60,19 @@ class Job(Generic[T]):
     ) -> None:
         self._wanted = wanted
         self._stop = threading.Event()
+        self._calls: dict[str, Callable[..., None]] = {
+            "yielded": self._unless_cancelled(progressed),
+            "returned": self._ending(ended, closed),
+            "aborted": self._unless_cancelled(stopped),
+            "paused": self._resting(self._unless_cancelled(held)),
+            "resumed": lambda: self._unless_cancelled(held)(False),
+        }
         worker: Any = create_worker(
             _in_thread,
             steps,
             self._stop,
             _start_thread=False,
-            _connect={
-                "yielded": self._unless_cancelled(progressed),
-                "returned": self._ending(ended, closed),
-                "aborted": self._unless_cancelled(stopped),
-                "paused": self._resting(self._unless_cancelled(held)),
-                "resumed": lambda: self._unless_cancelled(held)(False),
-                "finished": self._let_go,
-            },
+            _connect=self._calls | {"finished": self._let_go},
         )
         self._worker: Any = worker  # None once it has finished
         worker.start()
@@ -93,7 +93,10 @@ class Job(Generic[T]):
             self._worker.resume()
 
     def _let_go(self) -> None:
-        # Qt keeps what is connected to a worker, this job and its page too, for as long as the worker is kept
+        # napari keeps the workers of a window, and a worker what is connected to it: this job and its page
+        for name, call in self._calls.items():
+            getattr(self._worker, name).disconnect(call)
+        self._calls.clear()
         self._worker = None
 
     def _resting(self, held: Callable[[bool], None]) -> Callable[[], None]:
