@@ -25,8 +25,8 @@ class Gaps:
     """Time between the ticks of a timer, by what runs."""
 
     def __init__(self) -> None:
-        self.of: dict[str, list[float]] = {"first compile": [], "training": [], "calibrating": []}
-        self.stage, self._last = "first compile", time.perf_counter()
+        self.of: dict[str, list[float]] = {"starting": [], "training": [], "calibrating": []}
+        self.stage, self._last = "starting", time.perf_counter()
         self._timer = QTimer()
         self._timer.setInterval(TICK)
         self._timer.timeout.connect(self._tick)
@@ -51,7 +51,7 @@ def normals(count: int, side: int) -> np.ndarray:
     return np.clip(waves + noise, 0, 255).astype(np.uint8)
 
 
-def trained(images: np.ndarray, seconds: float, *, looked_at: bool) -> Gaps:
+def trained(images: np.ndarray, seconds: float, *, looked_at: bool, apart: bool) -> Gaps:
     """Train in a window and return its gaps."""
     viewer = napari.Viewer()
     layer = viewer.add_image(images, name="normals")
@@ -62,6 +62,7 @@ def trained(images: np.ndarray, seconds: float, *, looked_at: bool) -> Gaps:
     widget.method.value = "autoencoder"
     widget.data.budget.value = seconds
     widget.live.watch.setChecked(looked_at)
+    widget.apart.setChecked(apart)
     gaps = Gaps()
     show = widget.live.progressed
 
@@ -70,15 +71,14 @@ def trained(images: np.ndarray, seconds: float, *, looked_at: bool) -> Gaps:
         show(now)
 
     widget.live.progressed = progressed  # type: ignore[method-assign]
-    widget.panel.toggled.connect(lambda running: None if running else _quit())
+    widget.panel.toggled.connect(lambda running: None if running else _quit(viewer))
     widget.panel.press()
     napari.run()
-    print("reconstructions shown:", RECONSTRUCTIONS in viewer.layers)
-    viewer.close()
     return gaps
 
 
-def _quit() -> None:
+def _quit(viewer: napari.Viewer) -> None:
+    print("reconstructions shown:", RECONSTRUCTIONS in viewer.layers)
     app = QApplication.instance()
     assert app is not None
     QTimer.singleShot(500, app.quit)
@@ -91,11 +91,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--no-pictures", action="store_true")
+    parser.add_argument("--own-process", action="store_true", help="train in a process of its own")
     choices = parser.parse_args()
     folder = Path(tempfile.mkdtemp())  # no state of an earlier run to go on from
     platformdirs.user_cache_path = lambda name: folder / name  # type: ignore[assignment]
     images = normals(choices.images, choices.side)
-    gaps = trained(images, choices.seconds, looked_at=not choices.no_pictures)
+    gaps = trained(
+        images, choices.seconds, looked_at=not choices.no_pictures, apart=choices.own_process
+    )
     for stage, of in gaps.of.items():
         if of:
             p50, p99 = np.percentile(of, [50, 99])

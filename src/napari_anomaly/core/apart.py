@@ -297,7 +297,7 @@ def _fit(task: Task) -> Generator[Progress, None, None]:
     from napari_anomaly.core.nn.devices import use
 
     use(task.device)
-    data: Any = task.data if isinstance(task.data, str) else list(task.data)
+    data: Any = task.data  # what can be made an array is read as one
     detector = yield from fit(data, recipe, **task.choices)
     detector.save(task.result)
 

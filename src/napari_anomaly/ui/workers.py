@@ -60,40 +60,50 @@ class Job(Generic[T]):
     ) -> None:
         self._wanted = wanted
         self._stop = threading.Event()
+        self._calls: dict[str, Callable[..., None]] = {
+            "yielded": self._unless_cancelled(progressed),
+            "returned": self._ending(ended, closed),
+            "aborted": self._unless_cancelled(stopped),
+            "paused": self._resting(self._unless_cancelled(held)),
+            "resumed": lambda: self._unless_cancelled(held)(False),
+        }
         worker: Any = create_worker(
             _in_thread,
             steps,
             self._stop,
             _start_thread=False,
-            _connect={
-                "yielded": self._unless_cancelled(progressed),
-                "returned": self._ending(ended, closed),
-                "aborted": self._unless_cancelled(stopped),
-                "paused": self._resting(self._unless_cancelled(held)),
-                "resumed": lambda: self._unless_cancelled(held)(False),
-            },
+            _connect=self._calls | {"finished": self._let_go},
         )
-        self._worker = worker
+        self._worker: Any = worker  # None once it has finished
         worker.start()
 
     def cancel(self) -> None:
         """Call nothing but `closed` back from now on; the thread ends with its next step."""
         self._stop.set()
-        self._worker.resume()  # at rest it would never look
+        self.resume()  # at rest it would never look
 
     def pause(self) -> None:
         """Hold the work at its next report; `held` tells when."""
-        self._worker.pause()
+        if self._worker is not None:
+            self._worker.pause()
 
     def resume(self) -> None:
         """Let the work go on, once it is held."""
-        self._worker.resume()
+        if self._worker is not None:
+            self._worker.resume()
+
+    def _let_go(self) -> None:
+        # napari keeps the workers of a window, and a worker what is connected to it: this job and its page
+        for name, call in self._calls.items():
+            getattr(self._worker, name).disconnect(call)
+        self._calls.clear()
+        self._worker = None
 
     def _resting(self, held: Callable[[bool], None]) -> Callable[[], None]:
         def rest() -> None:
             held(True)
             if self._stop.is_set():  # cancelled on its way to rest
-                self._worker.resume()
+                self.resume()
 
         return rest
 
