@@ -19,7 +19,7 @@ from napari_anomaly.core.data.defects.planting import (
     plant,
     stock_of,
 )
-from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.errors import DataError, ImageError
 
 SHAPES = {"colour": (64, 64, 3), "grey": (64, 64, 1), "oblong": (48, 130, 3), "small": (16, 16, 3)}
 CASES = [(kind, name) for name in SHAPES for kind in KINDS if (kind, name) != ("colour", "grey")]
@@ -204,6 +204,8 @@ def test_what_cannot_be_planted_is_said():
     rng = np.random.default_rng(0)
     with pytest.raises(DataError, match="none of blur could be told from the noise"):
         plant(flat, rng, Stock(), Planting(kinds=("blur",)))
+    with pytest.raises(ImageError, match=r"shape \(32, 32, 4\), float32; expected floats"):
+        plant(np.repeat(flat, 4, axis=2), rng)
     with pytest.raises(DataError, match="a grey image and the kind colour alone"):
         plant(flat, rng, Stock(), Planting(kinds=("colour",)))
     with pytest.raises(DataError, match="32 x 32 pixels; expected at least 45 a side"):

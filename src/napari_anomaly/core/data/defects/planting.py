@@ -11,7 +11,7 @@ from napari_anomaly.core.data.defects.kinds import KINDS
 from napari_anomaly.core.data.defects.masks import side_of
 from napari_anomaly.core.data.defects.noise import noise_of
 from napari_anomaly.core.data.defects.place import Donor, Pixels, Place, Window, somewhere
-from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.errors import DataError, ImageError
 
 TOLERANCE = 1 / 255
 """Change, in [0, 1], up to which a pixel is put back as it was: an 8-bit file could not show it."""
@@ -162,7 +162,14 @@ def plant(
     ------
     DataError
         Nothing that was tried could be told from the noise.
+    ImageError
+        The image is not of that form; `napari_anomaly.synthesise` takes images as they come.
     """
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype.kind != "f":
+        raise ImageError(
+            f"found an array of shape {image.shape}, {image.dtype}; expected floats in [0, 1] of shape (y, x, 1) or "
+            "(y, x, 3); divide integers by their range"
+        )
     planting = Planting() if planting is None else planting
     stock = stock_of([image]) if stock is None else stock
     if foreground is None:
