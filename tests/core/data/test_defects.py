@@ -19,7 +19,7 @@ from napari_anomaly.core.data.defects.planting import (
     plant,
     stock_of,
 )
-from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.errors import DataError, ImageError
 
 SHAPES = {"colour": (64, 64, 3), "grey": (64, 64, 1), "oblong": (48, 130, 3), "small": (16, 16, 3)}
 CASES = [(kind, name) for name in SHAPES for kind in KINDS if (kind, name) != ("colour", "grey")]
@@ -70,7 +70,7 @@ def test_sizes_keep_their_bounds_and_changes_their_strength(kind, name, stocks, 
         longest = max(np.ptp(np.nonzero(one.mask), axis=1) + 1)
         assert 3 <= longest <= max(3, 0.25 * min(image.shape[:2]))
         strength = np.sqrt(np.mean(np.abs(one.image - image).max(axis=2)[one.mask] ** 2))
-        assert strength >= 2 * stocks[name].noise
+        assert strength >= (0.5 if kind == "blur" else 2) * stocks[name].noise
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,11 +132,12 @@ def test_contrast_is_the_root_mean_square_over_the_defect(stocks):
 
 
 def test_noise_sets_the_faintest_contrast(stocks):
-    noisy = replace(stocks["colour"], noise=0.06)
+    noisy = replace(stocks["colour"], noise=0.05)
     for seed in range(8):
         image = cloth(seed, SHAPES["colour"])
-        one = plant(image, np.random.default_rng(seed), noisy, Planting(contrast=(0, 0.01)))
-        assert np.sqrt(np.mean(np.abs(one.image - image).max(axis=2)[one.mask] ** 2)) >= 0.12
+        settings = Planting(kinds=("stain", "scar", "twist"), contrast=(0, 0.01))
+        one = plant(image, np.random.default_rng(seed), noisy, settings)
+        assert np.sqrt(np.mean(np.abs(one.image - image).max(axis=2)[one.mask] ** 2)) >= 0.1
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.05])
@@ -203,6 +204,8 @@ def test_what_cannot_be_planted_is_said():
     rng = np.random.default_rng(0)
     with pytest.raises(DataError, match="none of blur could be told from the noise"):
         plant(flat, rng, Stock(), Planting(kinds=("blur",)))
+    with pytest.raises(ImageError, match=r"shape \(32, 32, 4\), float32; expected floats"):
+        plant(np.repeat(flat, 4, axis=2), rng)
     with pytest.raises(DataError, match="a grey image and the kind colour alone"):
         plant(flat, rng, Stock(), Planting(kinds=("colour",)))
     with pytest.raises(DataError, match="32 x 32 pixels; expected at least 45 a side"):

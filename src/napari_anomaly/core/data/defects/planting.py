@@ -11,7 +11,7 @@ from napari_anomaly.core.data.defects.kinds import KINDS
 from napari_anomaly.core.data.defects.masks import side_of
 from napari_anomaly.core.data.defects.noise import noise_of
 from napari_anomaly.core.data.defects.place import Donor, Pixels, Place, Window, somewhere
-from napari_anomaly.core.errors import DataError
+from napari_anomaly.core.errors import DataError, ImageError
 
 TOLERANCE = 1 / 255
 """Change, in [0, 1], up to which a pixel is put back as it was: an 8-bit file could not show it."""
@@ -38,7 +38,8 @@ class Planting:
     contrast : tuple of float
         ``(low, high)`` in [0, 1]: change of the intensities, root mean square over the defect, of marks and changes of
         light and colour. Evenly on a logarithmic scale; never less than twice the normals' noise, nor than 2 / 255.
-        What is cut out, blurred, moved or taken away is as strong as it comes, but no weaker than that.
+        What is cut out, blurred, moved or taken away is as strong as it comes, but no weaker than that
+        (a blur, than half the noise).
     on_object : bool
         Keep off a plain background.
 
@@ -161,7 +162,14 @@ def plant(
     ------
     DataError
         Nothing that was tried could be told from the noise.
+    ImageError
+        The image is not of that form; `napari_anomaly.synthesise` takes images as they come.
     """
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype.kind != "f":
+        raise ImageError(
+            f"found an array of shape {image.shape}, {image.dtype}; expected floats in [0, 1] of shape (y, x, 1) or "
+            "(y, x, 3); divide integers by their range"
+        )
     planting = Planting() if planting is None else planting
     stock = stock_of([image]) if stock is None else stock
     if foreground is None:
@@ -174,7 +182,8 @@ def plant(
     for _ in range(_TRIES):
         kind = kinds[rng.integers(len(kinds))]
         place = _place(whole, stock, planting, rng)
-        kept = _kept(place, KINDS[kind](place, rng), stock, planting.smallest)
+        faintest = _faintest(stock.noise, kind)
+        kept = _kept(place, KINDS[kind](place, rng), planting.smallest, faintest)
         if kept is not None:
             return _planted(place, *kept, kind)
     raise DataError(
@@ -204,7 +213,7 @@ def _place(whole: Donor, stock: Stock, planting: Planting, rng: np.random.Genera
         )
     size = _evenly(planting.smallest, min(planting.largest * short, room), rng)
     low, high = planting.contrast
-    contrast = _evenly(max(low, _faintest(stock)), high, rng)
+    contrast = _evenly(max(low, _faintest(stock.noise)), high, rng)
     top, left = somewhere(whole, size, rng)
     fitting = [
         donor
@@ -225,12 +234,17 @@ def _evenly(low: float, high: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
 
 
-def _faintest(stock: Stock) -> float:
-    """Return the least change, root mean square over the defect, that can be told from the noise."""
-    return max(_LEAST_SEEN, 2 * stock.noise)
+def _faintest(noise: float, kind: str = "") -> float:
+    """Return the least change, root mean square over the defect, that can be told from the noise.
+
+    A blur is told by the noise that it takes away, and can change little else.
+    """
+    return max(_LEAST_SEEN, noise / 2 if kind == "blur" else 2 * noise)
 
 
-def _kept(place: Place, drawn: Window, stock: Stock, smallest: int) -> tuple[Window, Inside] | None:
+def _kept(
+    place: Place, drawn: Window, smallest: int, faintest: float
+) -> tuple[Window, Inside] | None:
     """Put back what a defect may not change; None if too little is left, or it was too faint."""
     change = np.abs(drawn - place.pixels).max(axis=2)
     touched = change > TOLERANCE
@@ -239,6 +253,6 @@ def _kept(place: Place, drawn: Window, stock: Stock, smallest: int) -> tuple[Win
         return None
     sides = [int(np.ptp(np.flatnonzero(mask.any(axis=axis)))) + 1 for axis in (0, 1)]
     strength = float(np.sqrt(np.mean(change[mask] ** 2)))
-    if not smallest <= max(sides) <= place.size or strength < _faintest(stock):
+    if not smallest <= max(sides) <= place.size or strength < faintest:
         return None
     return np.where(mask[..., None], drawn, place.pixels), mask

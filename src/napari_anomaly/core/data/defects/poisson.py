@@ -54,7 +54,7 @@ def solve(
     """Solve ``-laplacian(u) = load`` inside a mask (five-point stencil), with u = 0 outside of it.
 
     Conjugate gradients on the mask, preconditioned by the solution on the whole rectangle, which sine transforms give
-    at once: a mask that is a rectangle takes one step, others about ten.
+    at once: a mask that is a rectangle takes one step, others five to thirty.
 
     Parameters
     ----------
