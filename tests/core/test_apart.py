@@ -70,6 +70,18 @@ def test_a_process_that_is_killed_is_told_in_a_sentence(temporary):
     assert list(temporary.iterdir()) == []
 
 
+def test_a_process_that_is_killed_while_it_waits_for_an_answer_is_told_too(temporary):
+    steps = apart.fit_steps(list(NORMALS), TINY)
+    for now in steps:
+        if now.stage == "training":
+            (process,) = active_children()
+            process.kill()
+            process.join()
+            break
+    with pytest.raises(TrainingError, match=r"ended .*memory runs out"):
+        finished(steps)
+
+
 def test_the_script_that_asks_is_not_run_again(tmp_path):
     script = tmp_path / "opens_a_window.py"
     script.write_text(

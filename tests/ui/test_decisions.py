@@ -61,6 +61,19 @@ def test_they_are_there_again_as_a_folder_and_as_a_layer(begin, tmp_path):
     assert not (tmp_path / "another").exists()
 
 
+def test_what_another_window_said_meanwhile_stays(begin, tmp_path):
+    (one, kept_by_one), (other, kept_by_other) = begin(), begin()
+    one.inspected = other.inspected = listed(tmp_path)
+    one.decide(one.inspected.key(0), "good")
+    kept_by_one.keep_before_leaving()
+    other.decide(other.inspected.key(1), "defect")
+    kept_by_other.keep_before_leaving()
+    assert read_decisions(decisions_file(tmp_path)) == {NAMES[0]: "good", NAMES[1]: "defect"}
+    one.decide(one.inspected.key(0), None)
+    kept_by_one.keep_before_leaving()
+    assert read_decisions(decisions_file(tmp_path)) == {NAMES[1]: "defect"}
+
+
 def test_images_of_others_stay_and_nothing_said_leaves_nothing(tmp_path):
     file = decisions_file(tmp_path)
     keep_decisions(file, {"a": "good", "b": "defect"})

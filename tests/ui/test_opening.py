@@ -165,7 +165,11 @@ def test_an_image_is_remembered_by_its_file():
     sample = Sample(Path("x.tif"), "x.tif[2]", page=2)
     inspected = Inspected((sample.name,), np.zeros(1), (sample,), Dataset(Path(), (sample,)))
     assert inspected.key(0) == "x.tif[2]"
-    assert Inspected(("slice [0]",), np.zeros(1)).key(0) == "slice [0]"
+
+
+def test_images_of_two_layers_are_two_though_their_names_are_one():
+    one, other = (Inspected(("good/0.png",), np.zeros(1), layer=layer) for layer in "ab")
+    assert one.key(0) != other.key(0)
 
 
 @pytest.fixture

@@ -104,6 +104,34 @@ def test_warnings_are_collected_once_each(record, qtbot):
     assert record.outcomes[0].warned == ("file 0", "file 1")
 
 
+def test_jobs_that_overlap_leave_the_ways_to_warn_as_they_were(record, qtbot):
+    first_runs, first_ended = threading.Event(), threading.Event()
+
+    def first():
+        yield Progress("first", 0, 1)
+        first_runs.set()
+        assert second_runs.wait(60)
+
+    second_runs = threading.Event()
+
+    def second():
+        second_runs.set()
+        yield Progress("second", 0, 1)
+        assert first_ended.wait(60)
+        threading.Event().wait(0.2)  # until the first one's thread has put back what it found
+
+    before = warnings.showwarning, warnings.filters
+    jobs = [record.start(first)]
+    qtbot.waitUntil(first_runs.is_set, timeout=60_000)
+    jobs.append(record.start(second))
+    qtbot.waitUntil(lambda: len(record.outcomes) == 1, timeout=60_000)
+    first_ended.set()
+    qtbot.waitUntil(lambda: all(job._worker is None for job in jobs), timeout=60_000)
+    assert (warnings.showwarning, warnings.filters) == before
+    with pytest.warns(UserWarning, match="heard again"):
+        warnings.warn("heard again", UserWarning, stacklevel=1)
+
+
 def test_work_that_nobody_waits_for_stops(record, qtbot):
     closed = threading.Event()
 

@@ -6,7 +6,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
@@ -76,7 +76,7 @@ def fit_steps(
         yield Progress("starting a process", 0, 1)
         task = Task(given, to_plain(recipe), device, choices, folder / _DETECTOR)
         with _started(task) as (pipe, process):
-            yield from _followed(partial(_heard, pipe, process), pipe.send)
+            yield from _followed(partial(_heard, pipe, process), partial(_said, pipe))
         from napari_anomaly.core.detector import load  # loads JAX, for the detector
         from napari_anomaly.core.nn.devices import use
 
@@ -244,6 +244,11 @@ def _heard(pipe: Any, process: Any) -> Told:
         pass
     process.join(_PATIENCE)
     raise TrainingError(_how_it_died(process.exitcode))
+
+
+def _said(pipe: Any, answer: GoOn | Image) -> None:
+    with suppress(OSError):  # it died: what is heard next says so
+        pipe.send(answer)
 
 
 def _how_it_died(code: int | None) -> str:

@@ -81,6 +81,8 @@ class Inspected:
         return detector if same else own
 
     def key(self, number: int) -> str:
-        """Return what an image is remembered by when its folder is inspected again, as a folder or as a layer."""
+        """Return what an image is remembered by when its folder, or its layer, is inspected again."""
         name = self.names[number]
-        return name if self.root is None else str(self.root / name)
+        if self.root is None:
+            return f"{self.layer}/{name}"  # images of other layers may have the same name
+        return str(self.root / name)

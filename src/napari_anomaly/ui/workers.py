@@ -4,6 +4,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,26 @@ class Outcome(Generic[T]):
     value: T | None
     error: Exception | None
     warned: tuple[str, ...] = ()
+
+
+class _Warnings:
+    """Ways to warn are the process's; workers change them and end in any order: when all have, they are put back."""
+
+    def __init__(self) -> None:
+        self._jobs, self._before = 0, ExitStack()
+
+    def begin(self) -> None:
+        if not self._jobs:
+            self._before.enter_context(warnings.catch_warnings())
+        self._jobs += 1
+
+    def end(self) -> None:
+        self._jobs -= 1
+        if not self._jobs:
+            self._before.close()
+
+
+_warnings = _Warnings()  # used by the window's thread alone
 
 
 class Job(Generic[T]):
@@ -75,6 +96,7 @@ class Job(Generic[T]):
             _connect=self._calls | {"finished": self._let_go},
         )
         self._worker: Any = worker  # None once it has finished
+        _warnings.begin()
         worker.start()
 
     def cancel(self) -> None:
@@ -98,6 +120,7 @@ class Job(Generic[T]):
             getattr(self._worker, name).disconnect(call)
         self._calls.clear()
         self._worker = None
+        _warnings.end()
 
     def _resting(self, held: Callable[[bool], None]) -> Callable[[], None]:
         def rest() -> None:

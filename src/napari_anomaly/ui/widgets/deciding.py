@@ -7,7 +7,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_anomaly.core.errors import DataError
-from napari_anomaly.ui.decisions import decisions_file, keep_decisions, read_decisions
+from napari_anomaly.ui.decisions import Decision, decisions_file, keep_decisions, read_decisions
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.preferences import preferences
 from napari_anomaly.ui.session import Session
@@ -30,6 +30,7 @@ class KeptDecisions:
     def __init__(self, session: Session, owner: QWidget) -> None:
         self._session, self._owner = session, owner
         self._inspected: Inspected | None = None
+        self._kept: dict[str, Decision] = {}  # as the file had it when it was last read or written
         self._timer = QTimer(owner)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._keep)
@@ -47,7 +48,8 @@ class KeptDecisions:
         if not is_alive(self._owner):
             return
         self.keep_before_leaving()
-        self._inspected = inspected = self._session.inspected
+        self._inspected, self._kept = self._session.inspected, {}
+        inspected = self._inspected
         if inspected is None or inspected.root is None:
             return
         try:
@@ -55,6 +57,7 @@ class KeptDecisions:
         except (OSError, DataError) as error:
             self.failed.emit(str(error))
             return
+        self._kept = known
         keys = {name: inspected.key(k) for k, name in enumerate(inspected.names) if name in known}
         said = self._session.decisions
         said |= {key: known[name] for name, key in keys.items() if key not in said}
@@ -71,10 +74,13 @@ class KeptDecisions:
         if inspected is None or inspected.root is None or not preferences().autosave:
             return
         now = {name: said.get(inspected.key(k)) for k, name in enumerate(inspected.names)}
+        news = {name: one for name, one in now.items() if one != self._kept.get(name)}
         try:
-            keep_decisions(_file_of(inspected), now)
+            keep_decisions(_file_of(inspected), news)  # others may have said more meanwhile
         except (OSError, DataError) as error:
             self.failed.emit(f"what you said of the images could not be kept: {error}")
+        else:
+            self._kept = {name: one for name, one in now.items() if one is not None}
 
 
 def _file_of(inspected: Inspected) -> Path:
