@@ -161,10 +161,16 @@ def main() -> None:
     """Make them all."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else HERE / "docs" / "images").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    for home in ("XDG_DATA_HOME", "XDG_STATE_HOME"):
-        os.environ[home] = tempfile.mkdtemp()  # nothing is left in the user's own
     os.chdir(HERE)  # pictures show a folder as it is called there
     viewer = napari.Viewer(show=True)
+    for home in (
+        "XDG_CACHE_HOME",
+        "XDG_DATA_HOME",
+        "XDG_STATE_HOME",
+    ):  # napari has its icons by now
+        os.environ[home] = (
+            tempfile.mkdtemp()
+        )  # nothing is left in the user's own, nor goes on from it
     viewer.window.resize(1300, 900)
     open_sample(viewer, folder)
     open_workbench(viewer)
