@@ -178,3 +178,18 @@ def test_a_detector_that_cannot_scan_says_why_and_what_to_do(
         assert why in page.panel.state.text()
         assert what in page.panel.state.text()
     assert len(viewer.layers) == 1
+
+
+def test_a_region_is_drawn_with_its_holes_and_without_others_in_its_box():
+    above = np.zeros((9, 9), bool)
+    above[1:, 0] = above[-1] = above[:, -1] = above[0, 4:] = above[1:5, 4] = True  # an L
+    above[4, 0:5] = True  # with a hole between its arms
+    above[1, 2] = False
+    above[6, 2] = True  # an island in the hole
+    alone = above.copy()
+    alone[0, 0] = True  # touches (1, 0): part of it
+    filled = scanning._filled(alone)
+    assert filled[6, 1:8].all()
+    assert not filled[1:4, 1:4].any()
+    above[0, 2] = True  # beside it
+    assert not scanning._filled(above)[0, 2]
