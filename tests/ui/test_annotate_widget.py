@@ -7,8 +7,10 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_anomaly.ui import autosave, shortcuts
 from napari_anomaly.ui.family import REGIONS, belonging
+from napari_anomaly.ui.masks import add_truth
 from napari_anomaly.ui.preferences import PLUGIN
 from napari_anomaly.ui.widgets.annotate import AnnotateWidget
+from napari_anomaly.ui.widgets.source import bare
 
 SHAPE = (2, 16, 18)
 HERE = (0.0, 4.0, 4.0)
@@ -132,3 +134,19 @@ def test_what_cannot_be_kept_is_said(plugin, page, tmp_path):
     page.accept([HERE])
     page.keeping.keep_now()
     assert "what was painted could not be kept" in page.state.text()
+
+
+def test_paint_from_before_the_page_and_of_another_image_is_kept(page, tmp_path):
+    viewer, names = page._viewer, ["test/hole/002.png"]
+    about = {"path": str(tmp_path), "sample": names, "defect": ["hole"]}
+    other = viewer.add_image(np.zeros((1, 9, 9)), metadata=about)
+    (truth,) = add_truth(viewer, bare(other), [np.ones((9, 9), bool)])
+    viewer.layers.selection.active = viewer.layers["part"]
+    page.layer_box.setCurrentIndex(0)
+    assert page.layer.name == "part"
+    truth.paint((0, 5, 5), 3)
+    assert not page.keeping.timer.isActive()
+    viewer.layers.selection.active = truth
+    assert page.layer is bare(other)
+    assert page.keeping.timer.isActive()
+    assert page.save_button.isEnabled()

@@ -15,6 +15,7 @@ from napari_anomaly.core.data.files import read_mask
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui import annotating, autosave, shortcuts
 from napari_anomaly.ui.autosave import forget, keep_steps, offer_of, restore, sidecar_of
+from napari_anomaly.ui.masks import add_truth
 from napari_anomaly.ui.strokes import Watch, numbers_in
 from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
 
@@ -141,6 +142,26 @@ def test_strokes_operations_and_undo_after_saving_make_an_image_dirty():
     truth.undo()
     watch.look()
     assert truth.metadata["dirty"] == {0}
+
+
+def test_strokes_before_anybody_watches_are_noted():
+    viewer = ViewerModel()
+    source = viewer.add_image(np.zeros(SHAPE))
+    (truth,) = add_truth(viewer, source, [None, np.ones(SHAPE[1:], bool)])
+    truth.paint((1, 5, 5), 3)
+    watch = Watch(truth)
+    assert watch.dirty == {1}
+    assert watch.touched == (1,)
+
+
+def test_undo_is_noticed_by_the_next_who_watches():
+    truth = Labels(np.zeros(SHAPE, np.int32))
+    watch = Watch(truth)
+    truth.paint((1, 5, 5), 3)
+    watch.saved([1])
+    del watch
+    truth.undo()
+    assert Watch(truth).dirty == {1}
 
 
 def test_a_step_tells_its_images_whatever_it_holds():

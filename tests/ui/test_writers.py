@@ -4,9 +4,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.readers import read_folder
+from napari_anomaly.ui.strokes import Watch
 from napari_anomaly.ui.writers import write_masks, write_single_mask
 
 
@@ -75,6 +77,21 @@ def test_saving_where_they_came_from_changes_nothing(category):
         str(category), [layer for layer in read_folder(str(category)) if layer[2] == "labels"]
     )
     assert before == {path: path.stat().st_mtime_ns for path in category.rglob("*_mask.png")}
+
+
+def test_paint_in_opened_masks_is_found_by_the_first_who_watches(category):
+    def opened():
+        return next(
+            Labels(data, **about)
+            for data, about, kind in read_folder(str(category))
+            if kind == "labels"
+        )
+
+    assert Watch(opened()).dirty == set()
+    truth = opened()
+    truth.paint((2, 5, 5), 900)
+    assert Watch(truth).dirty == {2}
+    assert Watch(truth).touched == (2,)
 
 
 def test_a_changed_mask_is_refused_and_nothing_is_written(category):

@@ -163,6 +163,7 @@ class AnnotateWidget(QScrollArea):
 
     def _connect(self) -> None:
         self.layer_box.currentIndexChanged.connect(lambda _: self._look())
+        self._viewer.layers.selection.events.active.connect(self._turn_to)
         self.keeping.changed.connect(self._show)
         self.keeping.failed.connect(lambda text: self.say(text, error=True))
         self.save_button.clicked.connect(self._ask_save)
@@ -239,6 +240,16 @@ class AnnotateWidget(QScrollArea):
             )
         self._look()
         return truth
+
+    def _turn_to(self, *_: object) -> None:
+        """Choose the image whose ground truth was selected: what is painted there is to be kept."""
+        active = bare(self._viewer.layers.selection.active) if is_alive(self) else None
+        if not isinstance(active, Labels) or active is self.truth:
+            return
+        for number, layer in enumerate(self.layer_box.layers):
+            if annotating.truth_of(self._viewer, layer) is active:
+                self.layer_box.setCurrentIndex(number)
+                return
 
     def _look(self) -> None:
         """Watch the ground truth that belongs to the chosen layer, and offer what was kept of it."""
