@@ -85,6 +85,19 @@ def test_a_button_without_a_place_says_what_to_do(page):
     assert "found 1 region(s)" in page.state.text()
 
 
+def test_a_moved_slider_forgets_what_was_clicked(page):
+    page.accept([HERE])
+    page.truth.paint((1, 4, 4), 1)
+    before = page.truth.data.copy()
+    page._places = [HERE]
+    page._say_chosen()
+    assert "region 1 of the ground truth" in page.chosen.text()
+    page._viewer.dims.set_point(0, 1)
+    page.buttons[shortcuts.ERASE].click()
+    np.testing.assert_array_equal(page.truth.data, before)
+    assert "nothing" in page.chosen.text()
+
+
 def test_every_key_is_bound_and_drawing_begins(page):
     bound = {str(key) for key in page._viewer.keymap}
     assert bound >= {one.key for one in shortcuts.ANNOTATE}

@@ -162,7 +162,8 @@ class AnnotateWidget(QScrollArea):
             self.say(str(error), error=True)
 
     def _connect(self) -> None:
-        self.layer_box.currentIndexChanged.connect(lambda _: self._look())
+        self.layer_box.currentIndexChanged.connect(self._turned)
+        self._viewer.dims.events.current_step.connect(self._forget_places)
         self._viewer.layers.selection.events.active.connect(self._turn_to)
         self.keeping.changed.connect(self._show)
         self.keeping.failed.connect(lambda text: self.say(text, error=True))
@@ -188,6 +189,16 @@ class AnnotateWidget(QScrollArea):
         active = bare(self._viewer.layers.selection.active)
         if getattr(active, "mode", "pan_zoom") == "pan_zoom":
             self._places = [*self._places, place] if more else [place]
+            self._say_chosen()
+
+    def _turned(self, *_: object) -> None:
+        self._forget_places()
+        self._look()
+
+    def _forget_places(self, *_: object) -> None:
+        """Forget what was clicked: it is not on screen any more."""
+        if is_alive(self) and self._places:
+            self._places = []
             self._say_chosen()
 
     def _say_chosen(self) -> None:
