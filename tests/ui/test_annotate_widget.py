@@ -5,6 +5,7 @@ import pytest
 from napari.settings import get_plugin_settings
 from qtpy.QtWidgets import QMessageBox
 
+from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui import autosave, shortcuts
 from napari_anomaly.ui.family import REGIONS, belonging
 from napari_anomaly.ui.masks import add_truth
@@ -74,6 +75,19 @@ def test_what_was_painted_is_kept_offered_and_saved(page, tmp_path, monkeypatch)
     assert page.truth.metadata["dirty"] == {0}
     page._save_asking(tmp_path)
     assert page.truth.metadata["dirty"] == set()
+
+
+def test_a_painted_good_image_does_not_hold_up_the_others(page, tmp_path):
+    page.accept([HERE])
+    page.truth.paint((1, 5, 5), 3)
+    for layer in (page.layer, page.truth):
+        layer.metadata["defect"] = ["hole", "good"]
+    (file,) = page.save(tmp_path)
+    assert file.endswith("ground_truth/hole/000_mask.png")
+    assert page.truth.metadata["dirty"] == {1}
+    assert "Not saved: test/hole/001.png, painted but counted as good" in page.state.text()
+    with pytest.raises(DataError, match="counts as good"):
+        page.save(tmp_path)
 
 
 def test_a_button_without_a_place_says_what_to_do(page):

@@ -30,7 +30,7 @@ from napari_anomaly.ui.widgets.keeping import Keeping, images_in_words
 from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import is_alive
 from napari_anomaly.ui.widgets.source import bare, images_in
-from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
+from napari_anomaly.ui.writers import MaskExistsError, painted_good, write_some_masks
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -117,15 +117,23 @@ class AnnotateWidget(QScrollArea):
         self.say("click around the region; a double click closes it. Paint brush: key 2")
 
     def save(self, root: Path, *, overwrite: bool = False) -> list[str]:
-        """Write masks of the images that were painted in; what was kept of them is removed then."""
+        """Write masks of the images that were painted in; what was kept of them is removed then.
+
+        Images that count as good are named and stay unsaved; the others are written.
+        """
         if (truth := self.truth) is None:
             return []
         self._look()
         self.keeping.look()
-        numbers = sorted(self.keeping.dirty)
-        paths = write_some_masks(root, truth.as_layer_data_tuple(), numbers, overwrite=overwrite)
+        layer, dirty = truth.as_layer_data_tuple(), sorted(self.keeping.dirty)
+        good = painted_good(layer, dirty)
+        numbers = [number for number in dirty if number not in good]
+        # of good ones alone nothing can be written, which is an error that says why
+        paths = write_some_masks(root, layer, numbers or dirty, overwrite=overwrite)
         self.keeping.saved(numbers)
-        self.say(f"in {root / 'ground_truth'}: masks of {images_in_words(len(paths))}")
+        self.say(
+            f"in {root / 'ground_truth'}: masks of {images_in_words(len(paths))}" + _unsaved(good)
+        )
         self._look()
         return paths
 
@@ -329,6 +337,16 @@ class AnnotateWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
+
+
+def _unsaved(good: dict[int, str]) -> str:
+    if not good:
+        return ""
+    more = f" and {len(good) - 1} more" if len(good) > 1 else ""
+    return (
+        f". Not saved: {next(iter(good.values()))}{more}, painted but counted as good; "
+        "erase the paint, or move the image to the folder of its defect"
+    )
 
 
 def _text() -> QLabel:
