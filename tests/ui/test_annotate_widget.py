@@ -10,6 +10,7 @@ from napari_anomaly.ui import autosave, shortcuts
 from napari_anomaly.ui.family import REGIONS, belonging
 from napari_anomaly.ui.masks import add_truth
 from napari_anomaly.ui.preferences import PLUGIN
+from napari_anomaly.ui.widgets import keeping
 from napari_anomaly.ui.widgets.annotate import AnnotateWidget
 from napari_anomaly.ui.widgets.source import bare
 
@@ -110,6 +111,16 @@ def test_a_moved_slider_forgets_what_was_clicked(page):
     page.buttons[shortcuts.ERASE].click()
     np.testing.assert_array_equal(page.truth.data, before)
     assert "nothing" in page.chosen.text()
+
+
+def test_what_was_kept_is_looked_for_once_per_image(page, monkeypatch):
+    looked = []
+    monkeypatch.setattr(keeping, "offer_of", lambda *_: looked.append(1))
+    page.reset_choices()
+    page.layer_box.setCurrentIndex(-1)
+    page.layer_box.setCurrentIndex(0)
+    page.reset_choices()
+    assert looked == [1]
 
 
 def test_every_key_is_bound_and_drawing_begins(page):

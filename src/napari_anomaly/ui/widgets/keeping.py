@@ -75,7 +75,7 @@ class Keeping(QWidget):
         """Watch the ground truth of this layer, and offer what was kept of it."""
         if truth is not (None if self._watch is None else self._watch.truth):
             self._watch_over(layer, truth)
-        elif truth is not None and layer is self._layer:
+        elif layer is self._layer:
             return
         self._layer = layer
         self._offer = None if layer is None else offer_of(_place_of(layer), truth)
