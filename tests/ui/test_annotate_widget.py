@@ -123,6 +123,13 @@ def test_what_was_kept_is_looked_for_once_per_image(page, monkeypatch):
     assert looked == [1]
 
 
+def test_undo_of_napari_takes_an_operation_back_whichever_layer_was_selected(page):
+    page.accept([HERE])
+    page._viewer.layers.selection.active = page.regions
+    page.accept_all([])
+    assert bare(page._viewer.layers.selection.active) is page.truth
+
+
 def test_every_key_is_bound_and_drawing_begins(page):
     bound = {str(key) for key in page._viewer.keymap}
     assert bound >= {one.key for one in shortcuts.ANNOTATE}

@@ -246,6 +246,7 @@ class AnnotateWidget(QScrollArea):
         after = operation(annotating.image_of(truth, number))
         if not annotating.write(truth, {number: after}):
             self.say("nothing changed: that is in the ground truth already")
+        self._viewer.layers.selection.active = truth  # napari undoes in the layer that is selected
         self._say_chosen()
 
     def _painted(self) -> Labels:
