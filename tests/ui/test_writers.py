@@ -145,6 +145,15 @@ def test_metadata_of_another_shape_is_not_believed(tmp_path):
             [layer(painted((1, 1), (1, 2)), sample="test/good/3.png", defect="good")],
             "test/good/3.png: 2 pixels are painted but the image counts as good",
         ),
+        (
+            [layer(painted((1, 1)), sample="/etc/x.png")],
+            "'/etc/x.png': found a name that leads out",
+        ),
+        ([layer(painted((1, 1)), sample="a/../../../x.png")], "leads out of the folder"),
+        (
+            [layer(painted((1, 1)), sample="a.png", defect="../..")],
+            "'../..': found a name that leads",
+        ),
         ([layer(painted((1, 1)), sample="a.tif[2]")], r"a.tif\[2\]: a page of a file with several"),
     ],
 )

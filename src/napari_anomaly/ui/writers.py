@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
     ------
     DataError
         A mask exists and differs, two masks would be one file, a good image is painted, or nothing
-        is painted. Then nothing is written.
+        is painted, or a name leads out of the folder. Then nothing is written.
     """
     root = Path(path)
     if root.exists() and not root.is_dir():
@@ -143,7 +143,17 @@ def _named_masks(
 
 
 def _place(name: str, kind: str | None) -> PurePosixPath:
-    """``test/crack/sub/003.png`` -> ``ground_truth/crack/sub/003_mask.png``."""
+    """``test/crack/sub/003.png`` -> ``ground_truth/crack/sub/003_mask.png``.
+
+    Both come from a layer's metadata, which may be a stranger's, and must stay below the folder.
+    """
+    for given in (name, kind or "defect"):
+        path = PurePath(given)
+        if path.anchor or ".." in path.parts or not path.name:
+            raise DataError(
+                f"{given!r}: found a name that leads out of the folder in the layer's metadata (sample, defect); "
+                "expected one below it"
+            )
     if re.search(r"\[\d+\]$", name):
         raise DataError(
             f"{name}: a page of a file with several; the MVTec layout has one mask per file; "
