@@ -5,10 +5,14 @@ import pytest
 from napari.settings import get_plugin_settings
 from qtpy.QtWidgets import QMessageBox
 
+from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui import autosave, shortcuts
 from napari_anomaly.ui.family import REGIONS, belonging
+from napari_anomaly.ui.masks import add_truth
 from napari_anomaly.ui.preferences import PLUGIN
+from napari_anomaly.ui.widgets import keeping
 from napari_anomaly.ui.widgets.annotate import AnnotateWidget
+from napari_anomaly.ui.widgets.source import bare
 
 SHAPE = (2, 16, 18)
 HERE = (0.0, 4.0, 4.0)
@@ -74,6 +78,19 @@ def test_what_was_painted_is_kept_offered_and_saved(page, tmp_path, monkeypatch)
     assert page.truth.metadata["dirty"] == set()
 
 
+def test_a_painted_good_image_does_not_hold_up_the_others(page, tmp_path):
+    page.accept([HERE])
+    page.truth.paint((1, 5, 5), 3)
+    for layer in (page.layer, page.truth):
+        layer.metadata["defect"] = ["hole", "good"]
+    (file,) = page.save(tmp_path)
+    assert file.endswith("ground_truth/hole/000_mask.png")
+    assert page.truth.metadata["dirty"] == {1}
+    assert "Not saved: test/hole/001.png, painted but counted as good" in page.state.text()
+    with pytest.raises(DataError, match="counts as good"):
+        page.save(tmp_path)
+
+
 def test_a_button_without_a_place_says_what_to_do(page):
     page.buttons[shortcuts.ERASE].click()
     assert "no region of the ground truth here" in page.state.text()
@@ -81,6 +98,36 @@ def test_a_button_without_a_place_says_what_to_do(page):
     page._places = [HERE]
     page.buttons[shortcuts.MERGE].click()
     assert "found 1 region(s)" in page.state.text()
+
+
+def test_a_moved_slider_forgets_what_was_clicked(page):
+    page.accept([HERE])
+    page.truth.paint((1, 4, 4), 1)
+    before = page.truth.data.copy()
+    page._places = [HERE]
+    page._say_chosen()
+    assert "region 1 of the ground truth" in page.chosen.text()
+    page._viewer.dims.set_point(0, 1)
+    page.buttons[shortcuts.ERASE].click()
+    np.testing.assert_array_equal(page.truth.data, before)
+    assert "nothing" in page.chosen.text()
+
+
+def test_what_was_kept_is_looked_for_once_per_image(page, monkeypatch):
+    looked = []
+    monkeypatch.setattr(keeping, "offer_of", lambda *_: looked.append(1))
+    page.reset_choices()
+    page.layer_box.setCurrentIndex(-1)
+    page.layer_box.setCurrentIndex(0)
+    page.reset_choices()
+    assert looked == [1]
+
+
+def test_undo_of_napari_takes_an_operation_back_whichever_layer_was_selected(page):
+    page.accept([HERE])
+    page._viewer.layers.selection.active = page.regions
+    page.accept_all([])
+    assert bare(page._viewer.layers.selection.active) is page.truth
 
 
 def test_every_key_is_bound_and_drawing_begins(page):
@@ -132,3 +179,19 @@ def test_what_cannot_be_kept_is_said(plugin, page, tmp_path):
     page.accept([HERE])
     page.keeping.keep_now()
     assert "what was painted could not be kept" in page.state.text()
+
+
+def test_paint_from_before_the_page_and_of_another_image_is_kept(page, tmp_path):
+    viewer, names = page._viewer, ["test/hole/002.png"]
+    about = {"path": str(tmp_path), "sample": names, "defect": ["hole"]}
+    other = viewer.add_image(np.zeros((1, 9, 9)), metadata=about)
+    (truth,) = add_truth(viewer, bare(other), [np.ones((9, 9), bool)])
+    viewer.layers.selection.active = viewer.layers["part"]
+    page.layer_box.setCurrentIndex(0)
+    assert page.layer.name == "part"
+    truth.paint((0, 5, 5), 3)
+    assert not page.keeping.timer.isActive()
+    viewer.layers.selection.active = truth
+    assert page.layer is bare(other)
+    assert page.keeping.timer.isActive()
+    assert page.save_button.isEnabled()

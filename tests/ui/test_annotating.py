@@ -1,7 +1,9 @@
 """A person's ground truth: every operation is one step of undo, and the machine never writes over it."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 
+import dask.array
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,7 +16,8 @@ from napari.settings import get_settings
 from napari_anomaly.core.data.files import read_mask
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui import annotating, autosave, shortcuts
-from napari_anomaly.ui.autosave import forget, keep_steps, offer_of, restore, sidecar_of
+from napari_anomaly.ui.autosave import Sidecar, forget, keep_steps, offer_of, restore, sidecar_of
+from napari_anomaly.ui.masks import add_truth
 from napari_anomaly.ui.strokes import Watch, numbers_in
 from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
 
@@ -143,6 +146,26 @@ def test_strokes_operations_and_undo_after_saving_make_an_image_dirty():
     assert truth.metadata["dirty"] == {0}
 
 
+def test_strokes_before_anybody_watches_are_noted():
+    viewer = ViewerModel()
+    source = viewer.add_image(np.zeros(SHAPE))
+    (truth,) = add_truth(viewer, source, [None, np.ones(SHAPE[1:], bool)])
+    truth.paint((1, 5, 5), 3)
+    watch = Watch(truth)
+    assert watch.dirty == {1}
+    assert watch.touched == (1,)
+
+
+def test_undo_is_noticed_by_the_next_who_watches():
+    truth = Labels(np.zeros(SHAPE, np.int32))
+    watch = Watch(truth)
+    truth.paint((1, 5, 5), 3)
+    watch.saved([1])
+    del watch
+    truth.undo()
+    assert Watch(truth).dirty == {1}
+
+
 def test_a_step_tells_its_images_whatever_it_holds():
     arrays = (np.array([0, 1]), np.array([2, 2]), np.array([3, 3]))
     slices = (slice(1, 3), slice(0, 9), slice(0, 9))
@@ -205,6 +228,16 @@ def test_a_mask_saved_later_and_a_damaged_file_are_not_offered(annotated, tmp_pa
     with pytest.warns(UserWarning, match=r"001\.png\.tif.*cannot be restored") as told:
         assert offer_of(sidecar, truth) is None
     assert len(told) == 1
+
+
+def test_masks_are_not_read_where_nothing_was_kept(tmp_path):
+    def unreadable(block_id):
+        raise AssertionError("read")
+
+    chunks, meta = ((1, 1), (12,), (14,)), np.empty((0, 0, 0), np.uint8)
+    lazy = dask.array.map_blocks(unreadable, chunks=chunks, dtype=np.uint8, meta=meta)
+    truth = SimpleNamespace(data=lazy, ndim=3)
+    assert offer_of(Sidecar(tmp_path, ("a", "b"), (None, None), SHAPE[1:]), truth) is None
 
 
 def test_images_without_a_folder_are_kept_in_the_users_data_folder(tmp_path, monkeypatch):

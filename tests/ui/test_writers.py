@@ -4,9 +4,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 
 from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.readers import read_folder
+from napari_anomaly.ui.strokes import Watch
 from napari_anomaly.ui.writers import write_masks, write_single_mask
 
 
@@ -77,6 +79,21 @@ def test_saving_where_they_came_from_changes_nothing(category):
     assert before == {path: path.stat().st_mtime_ns for path in category.rglob("*_mask.png")}
 
 
+def test_paint_in_opened_masks_is_found_by_the_first_who_watches(category):
+    def opened():
+        return next(
+            Labels(data, **about)
+            for data, about, kind in read_folder(str(category))
+            if kind == "labels"
+        )
+
+    assert Watch(opened()).dirty == set()
+    truth = opened()
+    truth.paint((2, 5, 5), 900)
+    assert Watch(truth).dirty == {2}
+    assert Watch(truth).touched == (2,)
+
+
 def test_a_changed_mask_is_refused_and_nothing_is_written(category):
     masks = next(layer for layer in read_folder(str(category)) if layer[2] == "labels")
     masks[0][0, 3, 3] = 1 - min(masks[0][0, 3, 3], 1)
@@ -127,6 +144,15 @@ def test_metadata_of_another_shape_is_not_believed(tmp_path):
         (
             [layer(painted((1, 1), (1, 2)), sample="test/good/3.png", defect="good")],
             "test/good/3.png: 2 pixels are painted but the image counts as good",
+        ),
+        (
+            [layer(painted((1, 1)), sample="/etc/x.png")],
+            "'/etc/x.png': found a name that leads out",
+        ),
+        ([layer(painted((1, 1)), sample="a/../../../x.png")], "leads out of the folder"),
+        (
+            [layer(painted((1, 1)), sample="a.png", defect="../..")],
+            "'../..': found a name that leads",
         ),
         ([layer(painted((1, 1)), sample="a.tif[2]")], r"a.tif\[2\]: a page of a file with several"),
     ],

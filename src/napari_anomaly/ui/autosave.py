@@ -123,9 +123,10 @@ def offer_of(sidecar: Sidecar, truth: "Labels | None") -> Offer | None:
     """Return what was kept and is newer than the masks and other than the layer, if there is any."""
     images: dict[int, np.ndarray] = {}
     for number in range(len(sidecar.names)):
-        kept = _newer(sidecar, number)
+        if (kept := _newer(sidecar, number)) is None:
+            continue  # before its mask is looked at, which may have to be read
         now = np.zeros(sidecar.shape) if truth is None else image_of(truth, number)
-        if kept is not None and not np.array_equal(kept, now):
+        if not np.array_equal(kept, now):
             images[number] = kept
     if not images:
         return None

@@ -12,7 +12,7 @@ from napari_anomaly.core.errors import DataWarning, ImageError
 from napari_anomaly.core.types import Sample
 from napari_anomaly.ui.annotating import new_truth, truth_of
 from napari_anomaly.ui.numbering import parts
-from napari_anomaly.ui.painted import DIRTY
+from napari_anomaly.ui.strokes import note_strokes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -51,8 +51,5 @@ def add_truth(
     size = source.data.shape[: source.ndim][-2:]
     labels, _ = parts(masks, (len(masks), *size))
     truth = new_truth(viewer, source, labels)
-    dirty: set[int] = set()
-    truth.metadata[DIRTY] = dirty  # as the masks have it
-    if source.ndim == 2:  # it goes when another is opened, unless it was painted in
-        truth.events.paint.connect(lambda _: dirty.add(0))
+    note_strokes(truth)
     return [truth]

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIGESTS = "digests"
-"""Key of metadata of a regions layer: one number per image; another now means that a person painted there."""
+"""Key of metadata of a regions layer: one number per image; another now means that a person painted there.
+
+A folder's masks have it too, opened as ground truth."""
 
 BACKGROUND: dict[str, Any] = {"index": 0, "image": None}
 """First row of every table."""

@@ -10,7 +10,7 @@ from napari_anomaly.ui.inspected import Inspected
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
 DIRTY = "dirty"
 """Key of a truth layer's metadata: the set of its images, by number, that were painted in since they were saved."""
@@ -33,7 +33,7 @@ def unsaved_in(viewer: "ViewerModel", inspected: Inspected) -> np.ndarray:
     return dirty
 
 
-def truths(viewer: "ViewerModel") -> "list[Layer]":
+def truths(viewer: "ViewerModel") -> "list[Labels]":
     """List the layers that hold ground truth of what was inspected."""
     from napari.layers import Labels
 

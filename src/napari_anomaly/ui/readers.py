@@ -15,7 +15,7 @@ from napari_anomaly.core.data.folders import Dataset, categories, mask_of, open_
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Sample
 from napari_anomaly.ui.headers import Header, headers
-from napari_anomaly.ui.numbering import parts
+from napari_anomaly.ui.numbering import DIGESTS, digest, parts
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -248,6 +248,7 @@ def _labels(
     for page, count in zip(pages, counts, strict=True):
         rows += [(len(rows) + k, page.sample.name, page.sample.defect) for k in range(count)]
     features = pd.DataFrame(rows, columns=["index", "sample", "defect"])
+    about = about | {DIGESTS: [digest(image) for image in data]}
     stacked = isinstance(about["sample"], list)
     return _labels_layer(data if stacked else data[0], name, about, visible, features)
 

@@ -9,6 +9,7 @@ import scipy.ndimage
 from napari_anomaly.core.data.synthetic import Picture, sample_pictures
 from napari_anomaly.core.data.synthetic import plate as draw_plate
 from napari_anomaly.core.synthesising import synthesise
+from napari_anomaly.ui.numbering import DIGESTS, digest
 from napari_anomaly.ui.readers import MASK_COLOUR, LayerData
 
 
@@ -43,15 +44,15 @@ def _layers(pictures: Iterable[tuple[str, Picture]], name: str) -> list[LayerDat
     sides: dict[str, list[tuple[str, Picture]]] = {"train": [], "test": []}
     for sample, picture in pictures:
         sides[sample.partition("/")[0]].append((sample, picture))
-    masks = np.stack([picture.mask for _, picture in sides["test"]])
+    truth = _numbered(np.stack([picture.mask for _, picture in sides["test"]]))
     return [
         _image(sides["train"], f"{name} normal", after=len(sides["test"])),
         _image(sides["test"], f"{name} test"),
         (
-            _numbered(masks),
+            truth,
             {
                 "name": f"{name} ground truth",
-                "metadata": _about(sides["test"]),
+                "metadata": _about(sides["test"]) | {DIGESTS: list(map(digest, truth))},
                 "colormap": MASK_COLOUR,
                 "opacity": 0.4,
                 "axis_labels": ("image", "y", "x"),

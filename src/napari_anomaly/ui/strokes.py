@@ -1,34 +1,46 @@
 """Which images of a ground truth were painted in since they were saved."""
 
-import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_anomaly.ui.annotating import image_of
+from napari_anomaly.ui.numbering import DIGESTS, digest
 from napari_anomaly.ui.painted import DIRTY
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+
+KEPT = "kept"
+"""Key of a truth layer's metadata: from its images that were painted in, by number, to the digest of what was kept
+of each last; None: nothing was yet."""
+
+
+def note_strokes(truth: "Labels") -> None:
+    """Have strokes noted in the metadata of a ground truth from now on, whether a page watches it or not.
+
+    What was painted in a folder's masks before is found by the digests that the masks had.
+    """
+    dirty: set[int] = truth.metadata.setdefault(DIRTY, set())
+    if KEPT not in truth.metadata:
+        dirty.update(_painted_before(truth))
+        truth.metadata[KEPT] = dict.fromkeys(dirty)
+    truth.events.paint.connect(_note)  # the same again does nothing
 
 
 class Watch:
     """Keeps ``truth.metadata["dirty"]``, and knows what of it is not kept anywhere yet.
 
     napari tells of strokes but not of undo and redo, so that an image which was painted in once is compared,
-    by checksum, with what was kept of it last.
+    by digest, with what was kept of it last. All of that is in the layer's metadata, which outlives the page.
     """
 
     def __init__(self, truth: "Labels") -> None:
         self.truth = truth
-        self._kept: dict[int, int | None] = {}  # checksums; None: nothing was kept yet
-        truth.metadata.setdefault(DIRTY, set())
-        truth.events.paint.connect(self._painted)
-
-    def close(self) -> None:
-        """Watch no longer."""
-        self.truth.events.paint.disconnect(self._painted)
+        note_strokes(truth)
+        self._kept: dict[int, int | None] = truth.metadata[KEPT]
+        self.look()  # undone while nobody watched
 
     @property
     def dirty(self) -> set[int]:
@@ -49,22 +61,17 @@ class Watch:
 
     def changed(self, number: int, image: np.ndarray) -> bool:
         """Tell whether an image differs from what was kept of it."""
-        return self._kept.get(number) != _checksum(image)
+        return self._kept.get(number) != digest(image)
 
     def kept(self, number: int, image: np.ndarray) -> None:
         """Note what was kept of an image in the sidecar."""
-        self._kept[number] = _checksum(image)
+        self._kept[number] = digest(image)
 
     def saved(self, numbers: Iterable[int]) -> None:
         """Note that images are in the masks as they are now."""
         for number in numbers:
             self.kept(number, image_of(self.truth, number))
             self.dirty.discard(number)
-
-    def _painted(self, event: Any) -> None:
-        for number in numbers_in(event.value, self.truth.data.shape):
-            self._kept.setdefault(number, None)
-            self.dirty.add(number)
 
 
 def numbers_in(step: Iterable[Any], shape: tuple[int, ...]) -> set[int]:
@@ -76,5 +83,15 @@ def numbers_in(step: Iterable[Any], shape: tuple[int, ...]) -> set[int]:
     return {int(k) for part in step for k in np.unique(grid[tuple(part[0][:-2])])}
 
 
-def _checksum(image: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(image).tobytes())
+def _note(event: Any) -> None:
+    about = event.source.metadata
+    for number in numbers_in(event.value, event.source.data.shape):
+        about[KEPT].setdefault(number, None)
+        about[DIRTY].add(number)
+
+
+def _painted_before(truth: "Labels") -> list[int]:
+    known = truth.metadata.get(DIGESTS, ())
+    if len(known) != np.prod(truth.data.shape[:-2]):
+        return []  # of other images
+    return [number for number, of in enumerate(known) if digest(image_of(truth, number)) != of]

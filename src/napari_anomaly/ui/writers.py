@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def write_masks(path: str, layers: Sequence[LayerData]) -> list[str]:
     ------
     DataError
         A mask exists and differs, two masks would be one file, a good image is painted, or nothing
-        is painted. Then nothing is written.
+        is painted, or a name leads out of the folder. Then nothing is written.
     """
     root = Path(path)
     if root.exists() and not root.is_dir():
@@ -89,6 +89,18 @@ def write_some_masks(
     return _write(masks, overwrite=overwrite)
 
 
+def painted_good(layer: LayerData, numbers: Collection[int]) -> dict[int, str]:
+    """Name those of some images of a Labels layer that are painted although they count as good, by number.
+
+    Such an image has no place below ``ground_truth``, until it is moved to the folder of its defect.
+    """
+    data, attributes, _ = layer
+    labels = np.asarray(data)
+    images = labels.reshape(-1, *labels.shape[-2:])
+    names, kinds, _ = _about(attributes, len(images))
+    return {k: str(names[k]) for k in numbers if kinds[k] == "good" and images[k].any()}
+
+
 def write_single_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write one Labels layer, ``(y, x)``, as a PNG mask; a stack goes into a folder of that name.
 
@@ -114,10 +126,7 @@ def _named_masks(
     Of some images only, if ``numbers`` says so; with a root, a file that is there counts as well.
     """
     images = labels.reshape(-1, *labels.shape[-2:])
-    about = attributes.get("metadata", {})
-    names = _column(about, "sample", len(images)) or _numbered(attributes, len(images))
-    kinds = _column(about, "defect", len(images)) or [None] * len(images)
-    known = _column(about, "mask_path", len(images)) or [None] * len(images)
+    names, kinds, known = _about(attributes, len(images))
     for number, (image, name, kind, mask_path) in enumerate(
         zip(images, names, kinds, known, strict=True)
     ):
@@ -134,7 +143,17 @@ def _named_masks(
 
 
 def _place(name: str, kind: str | None) -> PurePosixPath:
-    """``test/crack/sub/003.png`` -> ``ground_truth/crack/sub/003_mask.png``."""
+    """``test/crack/sub/003.png`` -> ``ground_truth/crack/sub/003_mask.png``.
+
+    Both come from a layer's metadata, which may be a stranger's, and must stay below the folder.
+    """
+    for given in (name, kind or "defect"):
+        path = PurePath(given)
+        if path.anchor or ".." in path.parts or not path.name:
+            raise DataError(
+                f"{given!r}: found a name that leads out of the folder in the layer's metadata (sample, defect); "
+                "expected one below it"
+            )
     if re.search(r"\[\d+\]$", name):
         raise DataError(
             f"{name}: a page of a file with several; the MVTec layout has one mask per file; "
@@ -145,6 +164,17 @@ def _place(name: str, kind: str | None) -> PurePosixPath:
     stem = PurePosixPath(*(below or parts[-1:])).with_suffix("")
     file = stem.with_name(f"{stem.name}_mask.png")
     return PurePosixPath("ground_truth", kind or "defect", file)
+
+
+def _about(attributes: Mapping[str, Any], count: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return each slice's name, kind of defect and mask file; None where the layer does not say."""
+    about = attributes.get("metadata", {})
+    nothing = [None] * count
+    return (
+        _column(about, "sample", count) or _numbered(attributes, count),
+        _column(about, "defect", count) or nothing,
+        _column(about, "mask_path", count) or nothing,
+    )
 
 
 def _column(about: Mapping[str, Any], key: str, count: int) -> list[Any] | None:

@@ -30,7 +30,7 @@ from napari_anomaly.ui.widgets.keeping import Keeping, images_in_words
 from napari_anomaly.ui.widgets.layer_box import LayerBox
 from napari_anomaly.ui.widgets.panel import is_alive
 from napari_anomaly.ui.widgets.source import bare, images_in
-from napari_anomaly.ui.writers import MaskExistsError, write_some_masks
+from napari_anomaly.ui.writers import MaskExistsError, painted_good, write_some_masks
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -117,15 +117,23 @@ class AnnotateWidget(QScrollArea):
         self.say("click around the region; a double click closes it. Paint brush: key 2")
 
     def save(self, root: Path, *, overwrite: bool = False) -> list[str]:
-        """Write masks of the images that were painted in; what was kept of them is removed then."""
+        """Write masks of the images that were painted in; what was kept of them is removed then.
+
+        Images that count as good are named and stay unsaved; the others are written.
+        """
         if (truth := self.truth) is None:
             return []
         self._look()
         self.keeping.look()
-        numbers = sorted(self.keeping.dirty)
-        paths = write_some_masks(root, truth.as_layer_data_tuple(), numbers, overwrite=overwrite)
+        layer, dirty = truth.as_layer_data_tuple(), sorted(self.keeping.dirty)
+        good = painted_good(layer, dirty)
+        numbers = [number for number in dirty if number not in good]
+        # of good ones alone nothing can be written, which is an error that says why
+        paths = write_some_masks(root, layer, numbers or dirty, overwrite=overwrite)
         self.keeping.saved(numbers)
-        self.say(f"in {root / 'ground_truth'}: masks of {images_in_words(len(paths))}")
+        self.say(
+            f"in {root / 'ground_truth'}: masks of {images_in_words(len(paths))}" + _unsaved(good)
+        )
         self._look()
         return paths
 
@@ -162,7 +170,9 @@ class AnnotateWidget(QScrollArea):
             self.say(str(error), error=True)
 
     def _connect(self) -> None:
-        self.layer_box.currentIndexChanged.connect(lambda _: self._look())
+        self.layer_box.currentIndexChanged.connect(self._turned)
+        self._viewer.dims.events.current_step.connect(self._forget_places)
+        self._viewer.layers.selection.events.active.connect(self._turn_to)
         self.keeping.changed.connect(self._show)
         self.keeping.failed.connect(lambda text: self.say(text, error=True))
         self.save_button.clicked.connect(self._ask_save)
@@ -187,6 +197,16 @@ class AnnotateWidget(QScrollArea):
         active = bare(self._viewer.layers.selection.active)
         if getattr(active, "mode", "pan_zoom") == "pan_zoom":
             self._places = [*self._places, place] if more else [place]
+            self._say_chosen()
+
+    def _turned(self, *_: object) -> None:
+        self._forget_places()
+        self._look()
+
+    def _forget_places(self, *_: object) -> None:
+        """Forget what was clicked: it is not on screen any more."""
+        if is_alive(self) and self._places:
+            self._places = []
             self._say_chosen()
 
     def _say_chosen(self) -> None:
@@ -226,6 +246,7 @@ class AnnotateWidget(QScrollArea):
         after = operation(annotating.image_of(truth, number))
         if not annotating.write(truth, {number: after}):
             self.say("nothing changed: that is in the ground truth already")
+        self._viewer.layers.selection.active = truth  # napari undoes in the layer that is selected
         self._say_chosen()
 
     def _painted(self) -> Labels:
@@ -239,6 +260,16 @@ class AnnotateWidget(QScrollArea):
             )
         self._look()
         return truth
+
+    def _turn_to(self, *_: object) -> None:
+        """Choose the image whose ground truth was selected: what is painted there is to be kept."""
+        active = bare(self._viewer.layers.selection.active) if is_alive(self) else None
+        if not isinstance(active, Labels) or active is self.truth:
+            return
+        for number, layer in enumerate(self.layer_box.layers):
+            if annotating.truth_of(self._viewer, layer) is active:
+                self.layer_box.setCurrentIndex(number)
+                return
 
     def _look(self) -> None:
         """Watch the ground truth that belongs to the chosen layer, and offer what was kept of it."""
@@ -307,6 +338,16 @@ class AnnotateWidget(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setMinimumWidth(340)
+
+
+def _unsaved(good: dict[int, str]) -> str:
+    if not good:
+        return ""
+    more = f" and {len(good) - 1} more" if len(good) > 1 else ""
+    return (
+        f". Not saved: {next(iter(good.values()))}{more}, painted but counted as good; "
+        "erase the paint, or move the image to the folder of its defect"
+    )
 
 
 def _text() -> QLabel:

@@ -25,6 +25,7 @@ from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.painted import painted_in, truths, unsaved_in
 from napari_anomaly.ui.sheet import STATES, Sheet, decided, judged, masked, sheet_of
 from napari_anomaly.ui.shortcuts import CLEAR, DEFECT, GOOD, NEXT_IMAGE, PREVIOUS_IMAGE, UNDECIDED
+from napari_anomaly.ui.strokes import note_strokes
 from napari_anomaly.ui.thumbnails import reader_of
 from napari_anomaly.ui.widgets.panel import is_alive
 from napari_anomaly.ui.widgets.rows import COLUMNS, Rows
@@ -118,6 +119,7 @@ class FolderTable(QWidget):
         """Look anew which images have paint in them, and which of it is not saved."""
         if is_alive(self) and self._session.inspected is not None:
             for layer in truths(self._viewer):
+                note_strokes(layer)
                 layer.events.paint.connect(self._stroked)  # the same again does nothing
             self._update(self._truth(painted_in(self._viewer, self._session.inspected)))
 

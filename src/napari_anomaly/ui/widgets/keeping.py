@@ -75,7 +75,7 @@ class Keeping(QWidget):
         """Watch the ground truth of this layer, and offer what was kept of it."""
         if truth is not (None if self._watch is None else self._watch.truth):
             self._watch_over(layer, truth)
-        elif truth is not None and layer is self._layer:
+        elif layer is self._layer:
             return
         self._layer = layer
         self._offer = None if layer is None else offer_of(_place_of(layer), truth)
@@ -126,11 +126,11 @@ class Keeping(QWidget):
         if self._watch is not None:
             self.keep_now()
             self._watch.truth.events.disconnect(self._touched)
-            self._watch.close()
         self._layer, self._watch = layer, None if truth is None else Watch(truth)
         if truth is not None:
             truth.events.paint.connect(self._touched)
             truth.events.set_data.connect(self._touched)
+            self._keep_what_waits()
         self.changed.emit()
 
     def _touched(self, *_: object) -> None:
@@ -138,7 +138,10 @@ class Keeping(QWidget):
             return
         self._watch.look({self._shown()})
         self.changed.emit()
-        if self._watch.touched:
+        self._keep_what_waits()
+
+    def _keep_what_waits(self) -> None:
+        if self._watch is not None and self._watch.touched:
             self._keep_soon()
 
     def _keep_soon(self) -> None:
