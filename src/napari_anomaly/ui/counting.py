@@ -12,6 +12,7 @@ from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.family import BEGUN_EMPTY, REGIONS, ROLE, Family, family_of, number_shown
 from napari_anomaly.ui.overlap import Overlap, Totals, image_auroc, overlap_of, totals_of
 from napari_anomaly.ui.strokes import numbers_in
+from napari_anomaly.ui.thresholds import known_kind
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +35,7 @@ class Compared:
     index : tuple of int
         The same along their axes; empty if they hold one image.
     defect : str or None
-        ``"good"``, a kind of defect, or None where nothing says.
+        ``"good"``, a kind of defect, or None where nothing says, and of images that were trained on.
     masked : bool
         Whether its folder has a mask for it, and the truth is not one that was begun empty.
     score : float
@@ -280,7 +281,7 @@ def _images(part: Part, leading: tuple[int, ...]) -> list[Compared]:
                 regions=regions,
                 number=number,
                 index=index,
-                defect=about.get("defect"),
+                defect=known_kind(about.get("defect"), about.get("split")),
                 masked=about.get("mask_path") is not None and not empty,
                 score=float(about.get("score", np.nan)),
             )
