@@ -1,5 +1,6 @@
 """The folder's numbers follow the brush, undo and thresholds; what is unknown is left out."""
 
+from dataclasses import replace
 from gc import collect
 from weakref import ref
 
@@ -27,13 +28,16 @@ def found(score):
     return Inspection(zeros, zeros, score, 1.0, "pass", 1.0, 1.0, labels, ())
 
 
+ABOUT = {
+    "path": "folder",
+    "sample": list("abcd"),
+    "defect": KINDS,
+    "mask_path": ["m"] + [None] * 3,
+}
+
+
 def stack(viewer, truth=None):
-    about = {
-        "path": "folder",
-        "sample": list("abcd"),
-        "defect": KINDS,
-        "mask_path": ["m"] + [None] * 3,
-    }
+    about = ABOUT
     source = viewer.add_image(np.zeros((4, 8, 8)), metadata=about)
     add_to_viewer(viewer, [found(k) for k in (3.0, 2.0, 1.0, 0.5)], source=source)
     regions = family_of(viewer, source).regions
@@ -67,6 +71,14 @@ def test_only_images_of_known_truth_count(viewer):
     count.work(9)
     assert (count.unknown, count.totals.regions) == (1, 1)
     assert "1 of unknown truth left out" in in_words(count)
+
+
+def test_images_that_were_trained_on_are_not_known_to_be_good(viewer):
+    about = {"path": "folder", "sample": list("ab"), "defect": ["good"] * 2}
+    source = viewer.add_image(np.zeros((2, 8, 8)), metadata=about | {"split": ["train", "test"]})
+    add_to_viewer(viewer, [found(1.0)] * 2, source=source)
+    count = counted(viewer, family_of(viewer, source))
+    assert (count.unknown, count.totals.good) == (1, 1)
 
 
 def test_random_strokes_undo_and_redo_leave_what_a_new_count_finds(viewer):
@@ -121,6 +133,41 @@ def test_single_images_of_a_folder_count_together_without_a_layer_for_good_ones(
     count = counted(viewer, family_of(viewer, source))
     assert [image.name for image in count.images] == ["a", "b"]
     assert (count.totals.images, count.totals.good, count.totals.regions) == (2, 1, 1)
+
+
+def again(viewer, family, numbers, result):
+    """Inspect some images of a stack another time, in a layer of their own."""
+    own = {k: v if k == "path" else [v[n] for n in numbers] for k, v in ABOUT.items()}
+    source = viewer.add_image(family.source.data[numbers], metadata=own)
+    add_to_viewer(viewer, [result] * len(numbers), source=source)
+    return family_of(viewer, source)
+
+
+def test_an_image_that_was_inspected_twice_counts_once(viewer):
+    family = stack(viewer)
+    later = again(viewer, family, [2, 1], found(9.0))
+    count = counted(viewer, family)
+    assert [(image.name, image.regions) for image in count.images] == [
+        (name, family.regions) for name in "abcd"
+    ]
+    viewer.layers.selection.active = later.regions
+    viewer.dims.set_point(0, 0)
+    count = counted(viewer, later)
+    assert [(image.name, image.score) for image in count.images] == [
+        *(("a", 3.0), ("d", 0.5), ("c", 9.0), ("b", 9.0)),
+    ]
+    assert count.shown == 2
+    family.truth.data_setitem((np.array([3]), np.array([1]), np.array([1])), 5)
+    assert 1 in count.work(9)
+    family.truth.data_setitem((np.array([2]), np.array([1]), np.array([1])), 5)
+    assert not {2, 3} & set(count.work(9))  # the later inspection of it counts
+
+
+def test_another_detector_s_images_are_not_summed_with_these(viewer):
+    family = stack(viewer)
+    other = again(viewer, family, [0, 2], replace(found(9.0), threshold=7.0))
+    assert [image.name for image in counted(viewer, family).images] == list("abcd")
+    assert [image.name for image in counted(viewer, other).images] == ["a", "c"]
 
 
 def test_a_mask_that_is_not_open_is_unknown_not_empty(viewer):

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_anomaly.ui import menus
 from napari_anomaly.ui.menus import reset_colours, save_masks, save_regions
+from napari_anomaly.ui.numbering import region_table
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_nothing_selected(notes):
 
 
 @pytest.fixture
-def inspected():
+def inspected(qapp):  # the question where to save needs one
     viewer = ViewerModel()
     about = {"role": "anomaly regions", "sample": ["a.png", "b.png"]}
     table = {"index": [0, 1, 2], "image": [None, 0, 1], "area": [0, 12, 3]}
@@ -67,6 +68,19 @@ def test_save_regions(tmp_path, monkeypatch, notes, inspected):
     save_regions(inspected)
     assert len(path.read_text().splitlines()) == 5
     assert notes == [("info", f"{n} regions are in {path}") for n in (2, 4)]
+
+
+def test_rows_whose_regions_are_gone_are_not_saved(tmp_path, monkeypatch, notes, inspected):
+    path = tmp_path / "regions.csv"
+    monkeypatch.setattr(menus, "ask_where_to_save", lambda *_: path)
+    layer = inspected.layers["one"]
+    layer.features = region_table([{"index": k, "image": n} for k, n in enumerate([None, None, 1])])
+    inspected.layers.selection = {layer}
+    save_regions(inspected)
+    assert path.read_text().splitlines()[1:] == ["one,2,b.png,nan,nan,nan,nan"]
+    layer.features = layer.features.reindex(range(4))  # as napari and pandas lengthen it
+    save_regions(inspected)
+    assert notes == [("info", f"1 regions are in {path}")] * 2
 
 
 def test_no_regions_and_no_map(notes):

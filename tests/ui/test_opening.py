@@ -11,7 +11,7 @@ from napari_anomaly.core.data.files import write_mask, write_png
 from napari_anomaly.core.data.folders import Dataset
 from napari_anomaly.core.errors import DataError, DataWarning, ImageError
 from napari_anomaly.core.types import Inspection, Sample
-from napari_anomaly.ui.counting import FolderCount
+from napari_anomaly.ui.counting import FolderCount, counted_with
 from napari_anomaly.ui.family import TRUTH, belonging, family_of
 from napari_anomaly.ui.inspected import Inspected
 from napari_anomaly.ui.inspecting import inspect_folder, show_stack
@@ -191,7 +191,7 @@ def test_a_mask_is_the_ground_truth_of_the_image_that_is_opened(viewer, masked):
     assert family.truth is truth
     np.testing.assert_array_equal(truth.data > 0, mask)
     assert np.unique(truth.data).tolist() == [0, 1, 2]
-    count = FolderCount(viewer, [family])
+    count = FolderCount(viewer, counted_with(viewer, family))
     count.work(60)
     assert (count.totals.regions, count.totals.escapes, count.unknown) == (2, 2, 0)
     opened(viewer, inspected, 0)

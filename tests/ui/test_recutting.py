@@ -95,6 +95,7 @@ def test_rows_keep_describing_labels_while_only_one_image_is_cut(viewer):
         assert all(told == seen for told, seen in heights(family))
         assert is_stale(family, detector_at(rate).calibration)
     assert [told for told, _ in heights(family)] == [5, 3.5, 3.25, 4.5, 1.5]
+    assert [one.peak for one in listed(family.regions)] == [5, 4.5, 3.5, 3.25, 1.5]
 
 
 def test_the_whole_stack_is_numbered_without_holes(viewer):
@@ -105,6 +106,8 @@ def test_the_whole_stack_is_numbered_without_holes(viewer):
     assert np.unique(family.regions.data).tolist() == [0, 1, 2, 3, 4, 5]
     assert [told for told, _ in heights(family)] == [5, 3.5, 4.5, 1.5, 3.25]
     assert family.regions.features["image"].tolist() == [None, 0, 0, 1, 1, 2]
+    for layer in (family.reconstruction, family.anomaly_map, family.regions):
+        assert layer.metadata["regions"] == [2, 2, 1]
     assert not is_stale(family, later.calibration)
     assert everything(family, detector_at(0.2)) == []
     assert len(family.regions.features) == 3

@@ -138,8 +138,10 @@ def test_review_and_what_is_painted(page):
 def test_every_curve_is_drawn_or_says_what_it_needs(page, number):
     page.curve.setCurrentIndex(number)
     assert page.plot.axes.texts[0].get_text().startswith("Needs test images")
-    page.added[-1].metadata["defect"] = ["good", "crack"]
-    page.added[-1].metadata["score"] = [8.5, 9.5]
-    page.session.inspected = Inspected(("a", "b"), np.array([8.5, 9.5]))
+    layer = page._viewer.layers["part"]
+    layer.metadata["defect"] = ["good", "crack", "hole"]
+    page._viewer.add_image(np.zeros((4, 6)), name="another")  # is active now
+    scores = np.array([8.5, 9.5, np.nan])  # the last one was not inspected
+    page.session.inspected = Inspected(("a", "b", "c"), scores, layer=str(layer.unique_id))
     assert page.plot.axes.has_data() or page.plot.axes.images
     assert page.stakes.isHidden() == (page.curve.currentText() != "expected cost")

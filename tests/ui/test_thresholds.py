@@ -60,6 +60,9 @@ def test_only_test_images_are_known_to_be_good():
     of_layer = known_scores(Inspected(("a", "b"), np.array([1.0, 2.0])), ["crack", None])
     assert [group.tolist() for group in of_layer] == [[], [1], [2]]
     assert not of_layer.judged
+    both = Inspected(("a", "b"), np.array([1.0, 2.0]))
+    trained = known_scores(both, ["good", "good"], ["train", "test"])
+    assert [group.tolist() for group in trained] == [[2], [], [1]]
 
 
 def test_verdicts_are_counted():

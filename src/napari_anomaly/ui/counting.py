@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from psygnal import Signal
@@ -12,6 +12,7 @@ from napari_anomaly.core.errors import DataError
 from napari_anomaly.ui.family import BEGUN_EMPTY, REGIONS, ROLE, Family, family_of, number_shown
 from napari_anomaly.ui.overlap import Overlap, Totals, image_auroc, overlap_of, totals_of
 from napari_anomaly.ui.strokes import numbers_in
+from napari_anomaly.ui.thresholds import known_kind
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +35,7 @@ class Compared:
     index : tuple of int
         The same along their axes; empty if they hold one image.
     defect : str or None
-        ``"good"``, a kind of defect, or None where nothing says.
+        ``"good"``, a kind of defect, or None where nothing says, and of images that were trained on.
     masked : bool
         Whether its folder has a mask for it, and the truth is not one that was begun empty.
     score : float
@@ -69,6 +70,21 @@ class Compared:
         return None if self.defect is None else self.defect != "good"
 
 
+class Part(NamedTuple):
+    """The images of a family that are counted.
+
+    Attributes
+    ----------
+    family : Family
+        With regions.
+    numbers : tuple of int
+        Of the images in its layers, ascending.
+    """
+
+    family: Family
+    numbers: tuple[int, ...]
+
+
 class FolderCount:
     """The overlaps of all images that share a folder or a stack, and their sums.
 
@@ -77,8 +93,8 @@ class FolderCount:
     Parameters
     ----------
     viewer : napari.Viewer or napari.components.ViewerModel
-    families : sequence of Family
-        Each with regions.
+    parts : sequence of Part
+        See :func:`counted_with`.
 
     Raises
     ------
@@ -89,15 +105,15 @@ class FolderCount:
     stirred = Signal()
     """Images wait to be counted."""
 
-    def __init__(self, viewer: "ViewerModel", families: Sequence[Family]) -> None:
+    def __init__(self, viewer: "ViewerModel", parts: Sequence[Part]) -> None:
         self._viewer = viewer
         self.images: list[Compared] = []
-        self._spans: dict[Labels, range] = {}  # layer -> numbers of its images
+        self._spans: dict[Labels, dict[int, int]] = {}  # layer -> its image -> number here
         self._painted: dict[Labels, set[int]] = {}
         self._seen: dict[Labels, int] = {}  # layer -> its image on screen when it was last drawn
         self._overlaps: dict[int, Overlap] = {}
-        for family in families:
-            self._add(family)
+        for part in parts:
+            self._add(part)
         self._waiting = dict.fromkeys(range(len(self.images)))
 
     @property
@@ -107,11 +123,11 @@ class FolderCount:
 
     @property
     def shown(self) -> int | None:
-        """Number of the image on screen."""
+        """Number of the image on screen; None if it is not counted."""
         family = family_of(self._viewer)
         if family is None or family.regions not in self._spans:
             return None
-        return self._spans[family.regions][number_shown(self._viewer, family.regions)]
+        return self._spans[family.regions].get(number_shown(self._viewer, family.regions))
 
     def overlap(self, number: int) -> Overlap | None:
         """Return the overlap of an image whose truth is known; None of others, and of those not yet counted."""
@@ -154,8 +170,8 @@ class FolderCount:
         """Count all images anew: the thresholds moved."""
         self._wait(range(len(self.images)))
 
-    def _add(self, family: Family) -> None:
-        regions, truth = family.regions, family.truth
+    def _add(self, part: Part) -> None:
+        regions, truth = part.family.regions, part.family.truth
         assert regions is not None
         shape = pixels_of(regions).shape
         if truth is not None and pixels_of(truth).shape != shape:
@@ -163,11 +179,11 @@ class FolderCount:
                 f"{truth.name}: found shape {pixels_of(truth).shape}; expected {shape}, as {regions.name} has it. "
                 "Inspect the layer that the ground truth was painted on"
             )
-        start = len(self.images)
-        self.images += _images(family, shape[:-2])
+        span = {number: k for k, number in enumerate(part.numbers, len(self.images))}
+        self.images += _images(part, shape[:-2])
         for layer in (regions, truth):
             if layer is not None:
-                self._spans[layer] = range(start, len(self.images))
+                self._spans[layer] = span
                 self._painted[layer] = set()
                 layer.events.paint.connect(self._on_paint)
                 layer.events.data.connect(self._on_data)
@@ -175,38 +191,68 @@ class FolderCount:
 
     def _on_paint(self, event: "Event") -> None:
         layer = event.source
-        span = self._spans[layer]
-        numbers = {span[number] for number in numbers_in(event.value, pixels_of(layer).shape)}
+        numbers = numbers_in(event.value, pixels_of(layer).shape)
         self._painted[layer] |= numbers
-        self._wait(numbers)
+        self._wait_for(layer, numbers)
 
     def _on_data(self, event: "Event") -> None:
-        self._wait(self._spans[event.source])
+        self._wait(self._spans[event.source].values())
 
     def _on_drawn(self, event: "Event") -> None:
         """Count after undo, of which napari tells no more than that the layer was drawn anew with the same sliders."""
         layer = event.source
-        shown = self._spans[layer][number_shown(self._viewer, layer)]
+        shown = number_shown(self._viewer, layer)
         before, self._seen[layer] = self._seen.get(layer, shown), shown
         if shown == before:
-            self._wait({shown} | self._painted[layer])
+            self._wait_for(layer, {shown} | self._painted[layer])
+
+    def _wait_for(self, layer: "Labels", numbers: set[int]) -> None:
+        span = self._spans[layer]
+        self._wait([span[number] for number in numbers if number in span])
 
     def _wait(self, numbers: Iterable[int]) -> None:
         self._waiting |= dict.fromkeys(numbers)
         self.stirred.emit()
 
 
-def counted_with(viewer: "ViewerModel", family: Family) -> list[Family]:
-    """Return the families whose images are from the same folder, this one among them, each once."""
+def counted_with(viewer: "ViewerModel", family: Family) -> list[Part]:
+    """Return what is counted beside a family: the images of its folder that were inspected at its threshold, each once.
+
+    Of several inspections of an image the given family's counts, else the newest. Another detector has another
+    threshold: its scores and regions are not to be summed with these.
+    """
     regions: Any = family.regions
-    folder = regions.metadata.get("path")
-    found: dict[Any, Family] = {}
-    for layer in viewer.layers:
-        if layer.metadata.get(ROLE) == REGIONS and layer.metadata.get("path") == folder:
-            one = family_of(viewer, layer)
-            if one is not None and (folder is not None or one.regions is regions):
-                found.setdefault(one.regions, one)
-    return list(found.values())
+    kin = [one for one in _regions_of(viewer) if _is_kin(one, regions)]
+    known: set[Any] = set()
+    numbers: dict[Any, tuple[int, ...]] = {}
+    for one in (regions, *reversed(kin)):
+        if one in numbers:
+            continue
+        names = _keys(one)
+        numbers[one] = tuple(k for k, name in enumerate(names) if name not in known)
+        known.update(names)
+    parts = [(family_of(viewer, one), numbers[one]) for one in kin if numbers[one]]
+    return [Part(one, own) for one, own in parts if one is not None]
+
+
+def _regions_of(viewer: "ViewerModel") -> "list[Labels]":
+    """List the regions of all families, those of the oldest first."""
+    found = (family_of(viewer, one) for one in viewer.layers if one.metadata.get(ROLE) == REGIONS)
+    return list(dict.fromkeys(one.regions for one in found if one and one.regions is not None))
+
+
+def _is_kin(one: "Labels", regions: "Labels") -> bool:
+    same = all(one.metadata.get(key) == regions.metadata.get(key) for key in ("path", "threshold"))
+    return one is regions or (same and regions.metadata.get("path") is not None)
+
+
+def _keys(regions: "Labels") -> list[Any]:
+    """Return what is the same of each image in every layer that has it: its name in the folder, if there is one."""
+    count = int(np.prod(pixels_of(regions).shape[:-2]))
+    sample = regions.metadata.get("sample")
+    names = sample if isinstance(sample, list) else [sample] * count
+    known = len(names) == count and None not in names and (count == 1 or names is sample)
+    return names if known else [(regions, k) for k in range(count)]
 
 
 def pixels_of(layer: "Labels") -> Any:
@@ -214,12 +260,15 @@ def pixels_of(layer: "Labels") -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def _images(family: Family, leading: tuple[int, ...]) -> list[Compared]:
-    regions: Any = family.regions
+def _images(part: Part, leading: tuple[int, ...]) -> list[Compared]:
+    family, regions = part.family, part.family.regions
+    assert regions is not None
     source = family.source if family.source is not None else regions
     empty = family.truth is not None and family.truth.metadata.get(BEGUN_EMPTY, False)
     images = []
-    for number, index in enumerate(np.ndindex(leading)):
+    indices = list(np.ndindex(leading))
+    for number in part.numbers:
+        index = indices[number]
         about = {
             key: value[number] if isinstance(value, list) and leading else value
             for key, value in regions.metadata.items()
@@ -232,7 +281,7 @@ def _images(family: Family, leading: tuple[int, ...]) -> list[Compared]:
                 regions=regions,
                 number=number,
                 index=index,
-                defect=about.get("defect"),
+                defect=known_kind(about.get("defect"), about.get("split")),
                 masked=about.get("mask_path") is not None and not empty,
                 score=float(about.get("score", np.nan)),
             )

@@ -94,15 +94,15 @@ def reset_colours(viewer: Viewer) -> None:
 
 
 def _write_regions(path: Path, layers: list[Labels]) -> int:
-    """Write one row for each region; its image by name where that is known."""
+    """Write one row for each region that is there; its image by name where that is known."""
     rows = []
     for layer in layers:
         names = layer.metadata.get("sample")
-        for row in layer.features.to_dict("records"):
-            if row["index"]:  # 0 is the background
-                if isinstance(names, list) and row["image"] is not None:
-                    row["image"] = names[row["image"]]
-                rows.append({"layer": layer.name, **row})
+        there = layer.features.dropna(subset=["image"])  # not the background, nor what is gone
+        for row in there.to_dict("records"):
+            number = int(row["image"])
+            image = names[number] if isinstance(names, list) else number
+            rows.append({"layer": layer.name, **row, "image": image})
     columns = ["layer", *layers[0].features.columns]
     write_atomically(path, csv_bytes(columns, rows))
     return len(rows)

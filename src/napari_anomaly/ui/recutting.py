@@ -115,7 +115,8 @@ def recut_shown(viewer: "ViewerModel", family: Family, detector: "Detector") -> 
     others = np.flatnonzero(layer.features["image"].to_numpy() != number)
     first = int(others[-1]) + 1  # the rows of this image, if it was cut before, are the last ones
     _write(layer, number, new, first)
-    _show(layer, layer.features.iloc[:first], region_rows(new.regions, number, first))
+    rows = layer.features.iloc[:first]
+    _show(layer, _only(rows, rows["image"] != number), region_rows(new.regions, number, first))
     layer.metadata[CUT_AT] = None  # as long as the others are not
     return True
 
@@ -147,13 +148,19 @@ def show_all(family: Family, cuts: Sequence[Cut], calibration: "Calibration") ->
     layer: Any = family.regions
     painted = [number for number in range(len(cuts)) if _is_painted(layer, number)]
     kept = _rows_kept(layer, painted)
+    counts = np.ravel(layer.metadata["regions"]).tolist()
     rows: list[dict[str, Any]] = []
     for number, new in enumerate(cuts):
         if number not in painted:
             first = len(kept) + len(rows)
             _write(layer, number, new, first)
             rows += region_rows(new.regions, number, first)
+            counts[number] = len(new.regions)
     _show(layer, kept, rows)
+    stacked = isinstance(layer.metadata["regions"], list)
+    for member in (family.reconstruction, family.anomaly_map, layer):
+        if member is not None:
+            member.metadata["regions"] = list(counts) if stacked else counts[0]
     anomaly_map: Any = family.anomaly_map
     for one in (anomaly_map, layer):
         one.metadata[CUT_AT] = calibration.map_threshold
@@ -199,14 +206,18 @@ def _is_painted(layer: Any, number: int) -> bool:
 
 def _rows_kept(layer: Any, painted: Sequence[int]) -> "pd.DataFrame":
     """Keep the background's row, and those of a person's images up to their highest number; others there are empty."""
-    import pandas as pd  # comes with napari
-
     highest = max((int(_image(layer, number).max()) for number in painted), default=0)
     rows = layer.features.reindex(range(highest + 1))
-    own = rows["image"].isin(painted)
-    images = [image if kept else None for image, kept in zip(rows["image"], own, strict=True)]
-    return rows.where(own).assign(
-        index=range(highest + 1), image=pd.Series(images, rows.index, object)
+    return _only(rows, rows["image"].isin(painted))
+
+
+def _only(rows: "pd.DataFrame", kept: "pd.Series") -> "pd.DataFrame":
+    """Empty the other rows: their numbers stay free, so that row k is about label k."""
+    import pandas as pd  # comes with napari
+
+    images = [image if keep else None for image, keep in zip(rows["image"], kept, strict=True)]
+    return rows.where(kept).assign(
+        index=range(len(rows)), image=pd.Series(images, rows.index, object)
     )
 
 

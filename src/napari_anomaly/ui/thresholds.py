@@ -1,6 +1,7 @@
 """Which thresholds held-out normals can support, what they promise, and what is known to judge them by."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -76,7 +77,16 @@ def guarantee(calibration: "Calibration") -> str:
     return ". ".join(said) + "."
 
 
-def known_scores(inspected: "Inspected | None", defects: Sequence[str | None] = ()) -> Scores:
+def known_kind(defect: str | None, split: str | None) -> str | None:
+    """Return what is known of an image to judge by: nothing of one that was trained on."""
+    return defect if split in (None, "test") else None
+
+
+def known_scores(
+    inspected: "Inspected | None",
+    defects: Sequence[str | None] = (),
+    splits: Sequence[str | None] = (),
+) -> Scores:
     """Sort scores by what is known of their images.
 
     Only test images are known to be good: of the others the network has learned, or nobody said so.
@@ -84,14 +94,14 @@ def known_scores(inspected: "Inspected | None", defects: Sequence[str | None] = 
     Parameters
     ----------
     inspected : Inspected or None
-    defects : sequence of str or None
+    defects, splits : sequence of str or None
         What the metadata of a layer says of each image, for what was inspected in one.
     """
     if inspected is None:
         return Scores(*(np.zeros(0) for _ in Scores._fields))
     kinds: list[str | None] = [
         one.defect if one.split == "test" else None for one in inspected.samples
-    ] or list(defects)
+    ] or [known_kind(*one) for one in zip_longest(defects, splits)]
     if len(kinds) != len(inspected.scores):
         kinds = [None] * len(inspected.scores)
     scored = ~np.isnan(inspected.scores)

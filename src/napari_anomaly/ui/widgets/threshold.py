@@ -1,6 +1,6 @@
 """Threshold: choose how many good images may fail, and see at once what that does."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,6 @@ from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_anomaly.core.errors import AnomalyError
 from napari_anomaly.ui.curves import CURVES, UNJUDGED, paint_scores
-from napari_anomaly.ui.family import family_of
 from napari_anomaly.ui.forms import form_layout, patient, tip
 from napari_anomaly.ui.plots import ThemedPlot
 from napari_anomaly.ui.session import session_of
@@ -102,10 +101,17 @@ class ThresholdWidget(QScrollArea):
         inspected, detector = self.session.inspected, self.session.detector
         if inspected is not None and inspected.at_present(detector) is not detector:
             inspected = None  # on another scale: another detector's, or of a scan
-        family = family_of(self._viewer)
-        about = family.regions.metadata if family and family.regions is not None else {}
-        same = inspected is not None and about.get("score") == inspected.scores.tolist()
-        return known_scores(inspected, (about.get("defect") or ()) if same else ())
+        about: Any = {} if inspected is None else self._about(inspected.layer)
+        defects, splits = (
+            one if isinstance(one, list) else [one]
+            for one in (about.get("defect"), about.get("split"))
+        )
+        return known_scores(inspected, defects, splits)
+
+    def _about(self, layer: str | None) -> dict[str, Any]:
+        """Return the metadata of a layer by its id; empty if it is gone."""
+        found = (one.metadata for one in self._viewer.layers if str(one.unique_id) == layer)
+        return next(found, {})
 
     def _next_rate(self, steps: int) -> float:
         known = self._calibration

@@ -6,7 +6,7 @@ from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_anomaly.core.errors import AnomalyError
-from napari_anomaly.ui.counting import FolderCount, counted_with
+from napari_anomaly.ui.counting import FolderCount, Part, counted_with
 from napari_anomaly.ui.difference import COLOURS, add_difference_to_viewer
 from napari_anomaly.ui.family import Family, family_of
 from napari_anomaly.ui.layers import slide_to
@@ -51,7 +51,7 @@ class TruthPage(QScrollArea):
         super().__init__()
         self._viewer = viewer
         self._count: FolderCount | None = None
-        self._pairs: list[tuple[Labels, Labels | None]] = []
+        self._counted: list[tuple[Labels | None, Labels | None, tuple[int, ...]]] = []
         self._drawn: list[Labels] = []  # our two layers, or none
         self._covered: list[Labels] = []  # hidden while they are shown
         self.state, self.summary = _text(), _text()
@@ -75,13 +75,13 @@ class TruthPage(QScrollArea):
         if not is_alive(self):
             return
         family = family_of(self._viewer)
-        families = (
+        parts = (
             [] if family is None or family.regions is None else counted_with(self._viewer, family)
         )
-        pairs = [(one.regions, one.truth) for one in families if one.regions is not None]
-        if pairs != self._pairs or self._count is None:
-            self._pairs = pairs
-            self._begin(families)
+        counted = [(one.regions, one.truth, numbers) for one, numbers in parts]
+        if counted != self._counted or self._count is None:
+            self._counted = counted
+            self._begin(parts)
         if self._drawn and not all(self._is_there(layer) for layer in self._drawn):
             self.show_button.setChecked(False)
         self._check(family)
@@ -100,11 +100,11 @@ class TruthPage(QScrollArea):
         if self._count.waiting:
             self._timer.start(0)
 
-    def _begin(self, families: list[Family]) -> None:
+    def _begin(self, parts: list[Part]) -> None:
         self._count = None
         self.summary.setText("")
         try:
-            count = FolderCount(self._viewer, families) if families else None
+            count = FolderCount(self._viewer, parts) if parts else None
         except AnomalyError as error:
             self._say(str(error))
             count = None
