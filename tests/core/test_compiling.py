@@ -96,9 +96,19 @@ def test_two_processes_at_once_do_not_disturb_each_other(file, tmp_path):
     assert all(hits + misses == len(kept(tmp_path)) > 0 for hits, misses in runs)
 
 
-def test_switched_off_nothing_is_set():
-    assert not jax.config.jax_enable_compilation_cache  # as conftest.py leaves it for all tests
+@pytest.fixture
+def switched_off():
+    names = "jax_enable_compilation_cache", "jax_compilation_cache_dir"
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (False, None), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
 
+
+@pytest.mark.usefixtures("switched_off")
+def test_switched_off_nothing_is_set():
     compiling.cache()
 
     assert jax.config.jax_compilation_cache_dir is None

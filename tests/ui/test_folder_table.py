@@ -69,7 +69,7 @@ def test_walking_marking_and_opening(table, qtbot):
     assert moved == [0]
     table.step(0)
     assert opened == [1, 2, 0]
-    assert table._session.decisions == {"b": "defect"}
+    assert table._session.decisions == {table._session.inspected.key(1): "defect"}
     assert column(table, 4) == ["defect", "", ""]
     table.state.setCurrentText("undecided")
     assert column(table, 1) == ["c", "a"]

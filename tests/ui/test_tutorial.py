@@ -112,8 +112,8 @@ def open_the_sample(person):
 @step
 def open_the_pages(person):
     """**Open the pages.** Layers > Segment > Anomaly detection > Open the Workbench. Train is on top; the others are
-    tabs, in the order of the work. The header says what computes, which detector is the present one, which images are
-    chosen, and how it stands.
+    tabs beside it, in the order of the work. The header says what computes, which detector is the present one, which
+    images are chosen, and how it stands.
     """
     person.menu("Layers", "Segment", "Anomaly detection", "Open the Workbench")
     pages = [title.partition(" (")[0] for title in person.viewer.window.dock_widgets]

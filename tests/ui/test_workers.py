@@ -4,6 +4,7 @@ import threading
 import warnings
 
 import pytest
+from qtpy.QtCore import QThreadPool
 from superqt.utils import WorkerBase
 
 from napari_anomaly.core.types import Progress
@@ -104,6 +105,17 @@ def test_warnings_are_collected_once_each(record, qtbot):
     assert record.outcomes[0].warned == ("file 0", "file 1")
 
 
+@pytest.fixture
+def two_threads():
+    """Let two jobs run at once, on one core too."""
+    pool = QThreadPool.globalInstance()
+    before = pool.maxThreadCount()
+    pool.setMaxThreadCount(max(2, before))
+    yield
+    pool.setMaxThreadCount(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_jobs_that_overlap_leave_the_ways_to_warn_as_they_were(record, qtbot):
     first_runs, first_ended = threading.Event(), threading.Event()
 
@@ -127,6 +139,7 @@ def test_jobs_that_overlap_leave_the_ways_to_warn_as_they_were(record, qtbot):
     qtbot.waitUntil(lambda: len(record.outcomes) == 1, timeout=60_000)
     first_ended.set()
     qtbot.waitUntil(lambda: all(job._worker is None for job in jobs), timeout=60_000)
+    assert [one.error for one in record.outcomes] == [None, None]
     assert (warnings.showwarning, warnings.filters) == before
     with pytest.warns(UserWarning, match="heard again"):
         warnings.warn("heard again", UserWarning, stacklevel=1)
