@@ -12,7 +12,7 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_cores[int(_worker[2:]) % len(_cores)]})
 
-# Compiling is most of what tests compute; with little optimisation it takes two thirds of the time.
+# Compiling is most of what tests compute; little optimisation shortens it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 # What they compile is not kept where a developer's own work is; those of the cache give themselves a folder.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

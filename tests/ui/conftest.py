@@ -34,3 +34,21 @@ def plugin(plugin_settings, npe2pm):
     """Let napari know this plugin and its own readers and writers, and no other plugin; its preferences are default."""
     with npe2pm.tmp_plugin(package="napari-anomaly"), npe2pm.tmp_plugin(package="napari"):
         yield npe2pm
+
+
+class Counted:
+    """Counts how many pixels are read of an array at once, at most."""
+
+    def __init__(self, array):
+        self.array, self.most = array, 0
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key):
+        self.most = max(self.most, self.array[key].size)
+        return self.array[key]
+
+
+@pytest.fixture
+def counted():
+    """Wrap an array, to see what is read of it."""
+    return Counted

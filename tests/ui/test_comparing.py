@@ -17,6 +17,7 @@ from napari_anomaly.core.methods.presets import RECIPES
 from napari_anomaly.core.methods.settings import changed
 from napari_anomaly.core.types import Inspection
 from napari_anomaly.ui.comparing import inspect_with
+from napari_anomaly.ui.family import family_of
 from napari_anomaly.ui.scripts import Action, loaded
 from napari_anomaly.ui.session import Session
 from napari_anomaly.ui.widgets.copying import CopyButton
@@ -58,6 +59,7 @@ def test_every_method_has_a_cell_of_the_grid_in_the_order_given(viewer):
         ]
         assert isinstance(layers[3], Labels)
         assert layers[0].data is source.data
+        assert family_of(viewer, layers[3]).source.name == layers[0].name  # not of the source's own
         assert layers[2].data.max() == k
         for layer in layers:
             np.testing.assert_allclose(layer.data_to_world((3, 4)), source.data_to_world((3, 4)))

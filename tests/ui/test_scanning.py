@@ -50,18 +50,6 @@ def large():
     return image
 
 
-class Watched:
-    """Counts what is read of an array at once."""
-
-    def __init__(self, array):
-        self.array, self.most = array, 0
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
-
-    def __getitem__(self, key):
-        self.most = max(self.most, self.array[key].size)
-        return self.array[key]
-
-
 @pytest.fixture
 def viewer():
     return ViewerModel()
@@ -102,8 +90,8 @@ def test_only_single_images_of_many_fields_are_large(viewer, detector, large):
 
 
 @pytest.mark.parametrize("kind", ["dask", "pyramid", "zarr"])
-def test_it_is_read_by_rectangles(viewer, detector, large, kind):
-    watched = Watched(large)
+def test_it_is_read_by_rectangles(viewer, detector, large, kind, counted):
+    watched = counted(large)
     if kind == "zarr":
         zarr = pytest.importorskip("zarr")
         watched.array = zarr.create_array({}, shape=large.shape, chunks=(40, 48), dtype="uint8")

@@ -83,6 +83,17 @@ def test_layers_come_with_the_first_result_and_fill(viewer, detector, parts):
         assert set(where[:, 0]) == {image}
 
 
+def test_contrast_that_a_person_sets_meanwhile_stays(viewer, detector, parts):
+    stream = Stream(detector, viewer.add_image(parts))
+    steps = stream.steps()
+    next(steps)
+    _, anomaly_map, _ = stream.show(viewer)
+    anomaly_map.contrast_limits = (0, 1)
+    list(steps)
+    stream.show(viewer)
+    assert anomaly_map.contrast_limits == [0, 1]
+
+
 def test_what_was_done_stays_when_it_is_closed(viewer, detector, parts):
     stream = Stream(detector, viewer.add_image(parts))
     steps = stream.steps()
@@ -164,20 +175,8 @@ def test_a_threshold_that_moves_meanwhile_holds_for_what_was_found_and_what_come
     assert not is_stale(family, moved.calibration)
 
 
-class Watched:
-    """Counts what is read of an array at once."""
-
-    def __init__(self, array):
-        self.array, self.most = array, 0
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
-
-    def __getitem__(self, key):
-        self.most = max(self.most, self.array[key].size)
-        return self.array[key]
-
-
-def test_lazy_arrays_are_read_image_by_image(viewer, detector, parts):
-    watched = Watched(parts)
+def test_lazy_arrays_are_read_image_by_image(viewer, detector, parts, counted):
+    watched = counted(parts)
     lazy = da.from_array(watched, chunks=(1, 40, 48), asarray=False, meta=parts[:0])
     layer = viewer.add_image(lazy, contrast_limits=(0, 255))
     anomaly_map = run(Stream(detector, layer), viewer)[1]

@@ -9,7 +9,8 @@ from napari_anomaly.core.progress import labelled
 from napari_anomaly.core.types import Inspection, Progress
 from napari_anomaly.ui.devices import share
 from napari_anomaly.ui.inspecting import inspect_images
-from napari_anomaly.ui.layers import MADE, add_to_viewer, place_of
+from napari_anomaly.ui.layers import ABOUT, MADE, add_to_viewer, place_of
+from napari_anomaly.ui.planes import CHANNELS
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -99,6 +100,7 @@ def inspect_with(
 
 def _add_cell(viewer: "ViewerModel", name: str, results: Results, source: "Image") -> "list[Layer]":
     base = f"{source.name} {name}"
+    about = {key: source.metadata[key] for key in (*ABOUT, CHANNELS) if key in source.metadata}
     image = viewer.add_image(
         source.data,
         rgb=source.rgb,
@@ -106,7 +108,8 @@ def _add_cell(viewer: "ViewerModel", name: str, results: Results, source: "Image
         name=f"{base} image",
         contrast_limits=source.contrast_limits,
         colormap=source.colormap,
-        metadata=MADE,
+        metadata=about | MADE,
         **place_of(source, source.ndim),
     )
-    return [image, *add_to_viewer(viewer, results, source=source, name=base)]
+    # what is found belongs to the cell's image: the source may have results of its own
+    return [image, *add_to_viewer(viewer, results, source=image, name=base)]

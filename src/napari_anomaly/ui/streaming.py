@@ -75,6 +75,7 @@ class Stream:
         self._judge = self._wanted = detector  # whose thresholds hold, and shall hold
         self._start, self._place = start, None if is_single(layer) else counting(layer)
         self._filling: Filling | None = None
+        self._coloured: list[float] = []  # contrast limits of the map as we set them last
         self._listed: list[dict[str, Any]] = []  # the rows that the table of regions shows
         self._ended = False
 
@@ -124,6 +125,8 @@ class Stream:
             self._refresh()
         elif self._filling is not None:
             self.layers = add_sheets(viewer, self._filling.sheets(), source=self.source)
+            if self._filling.anomaly_map is not None:
+                self._coloured = self.layers[-2].contrast_limits
         elif self.results:
             self.layers = add_to_viewer(
                 viewer, self.results[0], source=self.source, reconstruction=self.reconstruction
@@ -203,10 +206,16 @@ class Stream:
             regions.features = region_table(list(rows))
             self._listed = rows
         if self._filling.anomaly_map is not None:
-            self.layers[-2].contrast_limits = self._filling.limits
+            self._colour(self.layers[-2], self._filling.limits)
         for layer in self.layers:
             layer.metadata.update(self._filling.thresholds)
             layer.refresh(extent=False)
+
+    def _colour(self, anomaly_map: Any, limits: tuple[float, float]) -> None:
+        """Follow the highest value, until a person sets other limits."""
+        if self._coloured == anomaly_map.contrast_limits:
+            anomaly_map.contrast_limits = limits
+            self._coloured = anomaly_map.contrast_limits
 
 
 def nearest_first(count: int, start: int) -> list[int]:

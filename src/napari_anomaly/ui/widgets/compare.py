@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QTabWidget
 
 from napari_anomaly.ui.session import session_of
+from napari_anomaly.ui.widgets.panel import says_closed
 from napari_anomaly.ui.widgets.side_by_side import DetectorsPage
 from napari_anomaly.ui.widgets.truth import TruthPage
 
@@ -28,3 +30,9 @@ class CompareWidget(QTabWidget):
         """Follow the viewer's layers; napari calls this."""
         self.truth.follow()
         self.detectors.reset_choices()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Show map and regions again when the page is closed."""
+        super().changeEvent(event)
+        if says_closed(event, self):
+            self.truth.show_button.setChecked(False)

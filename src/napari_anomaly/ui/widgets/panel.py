@@ -6,7 +6,7 @@ from typing import Any
 from napari.utils.notifications import notification_manager, show_error, show_warning
 from psygnal import Signal
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -223,6 +223,13 @@ class WorkPanel(QWidget):
         else:
             self.say(f"stopped by an error in the program: {error}", error=True)
             notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def says_closed(event: QEvent | None, page: QWidget) -> bool:
+    """Tell whether an event says that napari closed a page: it takes the page's parent away then."""
+    if event is None or event.type() != QEvent.Type.ParentChange:
+        return False
+    return page.parentWidget() is None
 
 
 def is_alive(widget: QWidget) -> bool:

@@ -46,7 +46,7 @@ from napari_anomaly.ui.why import (
     region_at,
     with_surroundings,
 )
-from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive
+from napari_anomaly.ui.widgets.panel import WorkPanel, is_alive, says_closed
 from napari_anomaly.ui.widgets.pictures import Pictures
 from napari_anomaly.ui.widgets.pointing import follow_clicks, follow_keys
 from napari_anomaly.ui.widgets.source import SourceChooser
@@ -170,10 +170,9 @@ class WhyWidget(QScrollArea):
             self._reconstruct_first(self.family)
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Go back to one view when the page is closed: napari takes its parent away then."""
+        """Go back to one view when the page is closed."""
         super().changeEvent(event)
-        closed = event is not None and event.type() == QEvent.Type.ParentChange
-        if closed and self.parentWidget() is None and self._before is not None:
+        if says_closed(event, self) and self._before is not None:
             self.toggle_sides()
 
     def _reconstruct_first(self, family: Family) -> None:
